@@ -1,0 +1,301 @@
+"""The data types everything else speaks: frozen, checked when built, without any input or output.
+
+``Annotations`` (truth) keep one :class:`Video` each with its :class:`Instances`, and whatever extra keys the file
+had. ``Detections`` are columns (one row a detection, in the order of the file), because there may be millions.
+All times are seconds, all segments half-open ``[start, end)``.
+
+A segment may be reversed or have no length: files in the field contain such, and an evaluator must count them and
+``untrimmed check`` must list them, so the types hold them. What is refused is what has no meaning at all: values
+that are no finite numbers, shapes that do not fit, a negative duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.grid import exact_fps
+
+_NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The labelled segments of one video.
+
+    Args:
+        segments: ``(N, 2)`` float64, seconds, finite.
+        labels: N class names.
+        extra: N mappings with further keys of each instance, or empty for none.
+
+    Raises:
+        InputError: if the lengths differ or a time is not finite.
+    """
+
+    segments: NDArray[np.float64]
+    labels: tuple[str, ...]
+    extra: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", _segments("Instances", self.segments))
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "extra", tuple(self.extra))
+        if len(self.labels) != len(self.segments):
+            raise InputError(f"Instances: {len(self.labels)} labels for {self.segments.shape = }")
+        if self.extra and len(self.extra) != len(self.segments):
+            raise InputError(f"Instances: {len(self.extra)} extra mappings for {self.segments.shape = }")
+        for label in self.labels:
+            if not isinstance(label, str):
+                raise InputError(f"Instances: label {label!r} is a {type(label).__name__}, expected text")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: ArrayLike) -> Instances:
+        """The instances of the given row numbers or boolean mask, in that order."""
+        index = np.arange(len(self))[np.asarray(rows)]
+        return Instances(
+            self.segments[index],
+            tuple(self.labels[i] for i in index),
+            tuple(self.extra[i] for i in index) if self.extra else (),
+        )
+
+    @classmethod
+    def empty(cls) -> Instances:
+        return cls(np.empty((0, 2)), ())
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of a data set.
+
+    Args:
+        id: its name, not empty.
+        subset: the split it belongs to, e.g. ``"validation"``.
+        duration: seconds, finite and at least 0; None if unknown.
+        fps: frames a second as an exact fraction; None if unknown.
+        instances: its labelled segments.
+        extra: further keys of the file.
+    """
+
+    id: str
+    subset: str = ""
+    duration: float | None = None
+    fps: Fraction | None = None
+    instances: Instances = field(default_factory=Instances.empty)
+    extra: Mapping[str, Any] = _NO_EXTRA
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id:
+            raise InputError(f"Video: id is {self.id!r}, expected a text that is not empty")
+        if not isinstance(self.subset, str):
+            raise InputError(f"video {self.id}: subset is {self.subset!r}, expected text")
+        if self.duration is not None and not (np.isfinite(self.duration) and self.duration >= 0):
+            raise InputError(f"video {self.id}: duration is {self.duration!r}, expected seconds, at least 0")
+        if self.fps is not None:
+            object.__setattr__(self, "fps", exact_fps(self.fps))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that occur in the video, sorted: its video-level label set."""
+        return tuple(sorted(set(self.instances.labels)))
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The truth of a data set.
+
+    Args:
+        videos: id -> :class:`Video`, in the order of the file.
+        version: what the file calls itself.
+        extra: further top-level keys of the file.
+    """
+
+    videos: Mapping[str, Video]
+    version: str = ""
+    extra: Mapping[str, Any] = _NO_EXTRA
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "videos", MappingProxyType(dict(self.videos)))
+        for key, video in self.videos.items():
+            if key != video.id:
+                raise InputError(f"Annotations: video {video.id!r} is filed under {key!r}")
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __iter__(self) -> Iterator[Video]:
+        return iter(self.videos.values())
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """All class names that occur, sorted."""
+        return tuple(sorted({label for video in self for label in video.instances.labels}))
+
+    @cached_property
+    def subsets(self) -> tuple[str, ...]:
+        """All subset names that occur, sorted."""
+        return tuple(sorted({video.subset for video in self}))
+
+    @property
+    def instance_count(self) -> int:
+        return sum(len(video.instances) for video in self)
+
+    def subset(self, name: str) -> Annotations:
+        """The videos of one subset.
+
+        Raises:
+            InputError: if no video has it; the message suggests the nearest name.
+        """
+        if name not in self.subsets:
+            raise InputError(f"no video is in subset '{name}': {nearest(name, self.subsets)}")
+        return replace(self, videos={video.id: video for video in self if video.subset == name})
+
+    @classmethod
+    def of(cls, videos: Iterable[Video], version: str = "", extra: Mapping[str, Any] = _NO_EXTRA) -> Annotations:
+        """From videos in order.
+
+        Raises:
+            InputError: if two have the same id.
+        """
+        table: dict[str, Video] = {}
+        for video in videos:
+            if video.id in table:
+                raise InputError(f"video {video.id} occurs twice")
+            table[video.id] = video
+        return cls(table, version, extra)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Scored segments, usually labelled: one row each, in the order they were given.
+
+    Args:
+        video_ids: the videos that were looked at, also those without any detection; no name twice.
+        labels: the class names that ``label`` points into; no name twice.
+        video: ``(N,)`` row -> index into ``video_ids``.
+        label: ``(N,)`` row -> index into ``labels``, or -1 for a proposal, which has no label.
+        segments: ``(N, 2)`` float64, seconds, finite.
+        scores: ``(N,)`` float64, finite, higher is surer.
+
+    Raises:
+        InputError: if shapes differ, an index points nowhere or a number is not finite.
+    """
+
+    video_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    video: NDArray[np.int64]
+    label: NDArray[np.int64]
+    segments: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in ("video_ids", "labels"):
+            names = tuple(getattr(self, name))
+            object.__setattr__(self, name, names)
+            if len(set(names)) != len(names):
+                raise InputError(f"Detections: {name} holds a name twice")
+        object.__setattr__(self, "segments", _segments("Detections", self.segments))
+        count = len(self.segments)
+        scores = np.ascontiguousarray(self.scores, dtype=np.float64)
+        if scores.shape != (count,):
+            raise InputError(f"Detections: {scores.shape = } for {self.segments.shape = }")
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise InputError(f"Detections: score of row {row} is {scores[row]}, expected a finite number")
+        object.__setattr__(self, "scores", _frozen(scores, self.scores))
+        for name, low, high in (("video", 0, len(self.video_ids)), ("label", -1, len(self.labels))):
+            given = getattr(self, name)
+            index = np.ascontiguousarray(given, dtype=np.int64)
+            if index.shape != (count,):
+                raise InputError(f"Detections: {name} has shape {index.shape} for {self.segments.shape = }")
+            if count and not (index.min() >= low and index.max() < high):
+                raise InputError(f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}")
+            object.__setattr__(self, name, _frozen(index, given))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, rows: ArrayLike) -> Detections:
+        """The rows of the given row numbers or boolean mask, in that order; all names are kept."""
+        index = np.asarray(rows)
+        return replace(
+            self,
+            video=self.video[index],
+            label=self.label[index],
+            segments=self.segments[index],
+            scores=self.scores[index],
+        )
+
+    def of_video(self, video_id: str) -> Detections:
+        """The rows of one video.
+
+        Raises:
+            InputError: if the video was not looked at.
+        """
+        if video_id not in self._video_index:
+            raise InputError(f"no detections for video '{video_id}': {nearest(video_id, self.video_ids)}")
+        return self.select(np.flatnonzero(self.video == self._video_index[video_id]))
+
+    @cached_property
+    def _video_index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.video_ids)}
+
+    @classmethod
+    def empty(cls, video_ids: Iterable[str] = (), labels: Iterable[str] = ()) -> Detections:
+        """No detections in the given videos."""
+        none = np.empty(0)
+        return cls(tuple(video_ids), tuple(labels), none.astype(int), none.astype(int), np.empty((0, 2)), none)
+
+    @classmethod
+    def of(
+        cls, rows: Iterable[tuple[str, str | None, float, float, float]], video_ids: Iterable[str] = ()
+    ) -> Detections:
+        """From rows ``(video id, label or None, start, end, score)``; names are numbered as they first occur,
+        after the given ``video_ids``."""
+        videos = {name: index for index, name in enumerate(video_ids)}
+        labels: dict[str, int] = {}
+        video, label, segments, scores = [], [], [], []
+        for video_id, name, start, end, score in rows:
+            video.append(videos.setdefault(video_id, len(videos)))
+            label.append(-1 if name is None else labels.setdefault(name, len(labels)))
+            segments.append((start, end))
+            scores.append(score)
+        return cls(
+            tuple(videos),
+            tuple(labels),
+            np.asarray(video, dtype=np.int64),
+            np.asarray(label, dtype=np.int64),
+            np.asarray(segments, dtype=np.float64),
+            np.asarray(scores, dtype=np.float64),
+        )
+
+
+def _segments(owner: str, values: ArrayLike) -> NDArray[np.float64]:
+    table = np.ascontiguousarray(values, dtype=np.float64)
+    if table.size == 0:
+        table = table.reshape(0, 2)
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise InputError(f"{owner}: {table.shape = }, expected (N, 2)")
+    if not np.isfinite(table).all():
+        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise InputError(f"{owner}: segment {row} is {table[row].tolist()}, expected two finite numbers")
+    return _frozen(table, values)
+
+
+def _frozen(array: NDArray[Any], given: object) -> NDArray[Any]:
+    """A read-only array that the caller cannot change behind our back: copied if it is the caller's own."""
+    if array is given or (isinstance(given, np.ndarray) and np.shares_memory(array, given)):
+        if not array.flags.writeable:
+            return array
+        array = array.copy()
+    array.flags.writeable = False
+    return array
