@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from untrimmed.errors import InputError
 
@@ -118,14 +118,16 @@ class SnippetGrid:
         """Inverse of :meth:`to_dict`; unknown keys are refused."""
         unknown = set(values) - {"fps", "stride", "window", "offset"}
         if unknown:
-            raise InputError(f"SnippetGrid: unknown key {sorted(unknown)[0]!r}; known are fps, stride, window, offset")
+            raise InputError(
+                f"SnippetGrid: unknown key {sorted(unknown)[0]!r}; known are fps, stride, window, offset"
+            )
         missing = {"fps", "stride", "window"} - set(values)
         if missing:
             raise InputError(f"SnippetGrid: key {sorted(missing)[0]!r} is missing")
         return cls(**values)  # type: ignore[arg-type]  # the constructor validates every value
 
 
-def exact_fps(value: object) -> Fraction:
+def exact_fps(value: Any) -> Fraction:
     """A frame rate as a fraction: from a fraction, a number or a text such as ``"30000/1001"`` or ``"29.97"``.
 
     Raises:
@@ -134,16 +136,15 @@ def exact_fps(value: object) -> Fraction:
     try:
         if isinstance(value, bool):
             raise TypeError
-        fraction = Fraction(value)  # type: ignore[arg-type]  # TypeError and ValueError are what we ask for
+        fraction = Fraction(value)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         raise InputError(f"frame rate is {value!r}, expected a number of frames a second above 0") from None
     if fraction <= 0:
         raise InputError(f"frame rate is {value!r}, expected a number of frames a second above 0")
     if not isinstance(value, Fraction | int):
-        broadcast = Fraction(round(fraction) * 1000, 1001) if fraction.denominator != 1 else fraction
-        if broadcast and abs(broadcast - fraction) < Fraction(1, 200):
-            return broadcast
-        fraction = fraction.limit_denominator(1001)
+        broadcast = Fraction(round(fraction) * 1000, 1001)
+        near = fraction.denominator != 1 and broadcast > 0 and abs(broadcast - fraction) < Fraction(1, 200)
+        return broadcast if near else fraction.limit_denominator(1001)
     return fraction
 
 

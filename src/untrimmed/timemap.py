@@ -53,7 +53,9 @@ class Piece:
                 "length above 0, and steps begin at 0 or later"
             )
         if self.clip not in (ORIGINAL, UPSCALED):
-            raise InputError(f"Piece: clip is {self.clip!r}, expected {ORIGINAL} (original) or {UPSCALED} (up-scaled)")
+            raise InputError(
+                f"Piece: clip is {self.clip!r}, expected {ORIGINAL} (original) or {UPSCALED} (up-scaled)"
+            )
 
     @property
     def seconds_per_step(self) -> float:
@@ -110,9 +112,7 @@ class TimeMap:
     def to_steps(self, seconds: float) -> list[float]:
         """Step positions of a time: one per piece whose ``[start, end)`` holds it, in the order of the pieces."""
         return [
-            float(piece.to_steps(np.float64(seconds)))
-            for piece in self.pieces
-            if piece.start <= seconds < piece.end
+            float(piece.to_steps(np.array(seconds))) for piece in self.pieces if piece.start <= seconds < piece.end
         ]
 
     def segments_to_steps(

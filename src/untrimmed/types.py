@@ -27,7 +27,7 @@ from untrimmed.grid import exact_fps
 _NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instances:
     """The labelled segments of one video.
 
@@ -174,7 +174,7 @@ class Annotations:
         return cls(table, version, extra)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Scored segments, usually labelled: one row each, in the order they were given.
 
@@ -218,7 +218,9 @@ class Detections:
             if index.shape != (count,):
                 raise InputError(f"Detections: {name} has shape {index.shape} for {self.segments.shape = }")
             if count and not (index.min() >= low and index.max() < high):
-                raise InputError(f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}")
+                raise InputError(
+                    f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}"
+                )
             object.__setattr__(self, name, _frozen(index, given))
 
     def __len__(self) -> int:
