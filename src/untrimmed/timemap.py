@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from untrimmed.errors import InputError
 
 ORIGINAL, UPSCALED = 1, 2
-"""Which clip a piece shows: at its own speed, or interpolated (``Batch.clip`` uses the same numbers; 0 is none)."""
+"""Which clip a piece shows: at its own speed, or interpolated. ``Batch.clip`` uses the same numbers; 0 is none."""
 
 
 @dataclass(frozen=True)
