@@ -1,0 +1,54 @@
+"""The command line: one short module per command, which imports what it needs only when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from untrimmed import __version__
+from untrimmed.cli import convert
+from untrimmed.errors import UntrimmedError
+
+app = typer.Typer(
+    name="untrimmed",
+    help="Find when actions start and end, and which they are, in long untrimmed videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(convert.convert)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"untrimmed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except UntrimmedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not an error, and Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,6 @@
+"""``untrimmed convert``."""
+import typer
+
+
+def convert(source: str = typer.Argument(...)) -> None:
+    """Convert."""
