@@ -1,0 +1,153 @@
+"""Typed configs: read from YAML, changed by ``key.sub=value``, refused with a hint where they are wrong.
+
+A config is one YAML file. The shipped ones are package data (``untrimmed configs`` lists them) and are named by
+their place, ``thumos14/vsgn``; any path works as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.formats.io import read_text
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def shipped() -> dict[str, Path]:
+    """The configs of the package: name (``thumos14/vsgn``) -> file, sorted."""
+    root = Path(str(resources.files("untrimmed"))) / "configs"
+    return {str(file.relative_to(root).with_suffix("")): file for file in sorted(root.rglob("*.yaml"))}
+
+
+def find(name: str | Path) -> Path:
+    """The file of a config: a path, or the name of a shipped one.
+
+    Raises:
+        InputError: if it is neither; the message suggests the nearest shipped name.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    names = shipped()
+    if str(name) in names:
+        return names[str(name)]
+    raise InputError(f"{name}: neither a file nor a shipped config; {nearest(str(name), names)}")
+
+
+def read(name: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The mapping of a config, with ``key.sub=value`` overrides applied; not yet checked against a type.
+
+    Raises:
+        InputError: if the file is no YAML mapping (with line and column), or an override is malformed.
+    """
+    path = find(name)
+    values = parse_yaml(read_text(path), str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds a {type(values).__name__}, expected a mapping of sections")
+    for override in overrides:
+        _override(values, override)
+    return values
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """A YAML value; unlike YAML 1.1 numbers such as ``1e-4`` are numbers.
+
+    Raises:
+        InputError: with line and column, or naming a key that occurs twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{source}: {place}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{source}: no YAML text ({' '.join(str(error).split())})") from None
+
+
+def check(kind: type[Settings], values: Any, source: str) -> Settings:
+    """Values as the frozen settings they describe.
+
+    Raises:
+        InputError: naming the key and what was expected; for an unknown key the nearest known one.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(kind, first["loc"][:-1])
+            hint = f": {nearest(str(first['loc'][-1]), known)}" if known else ""
+            raise InputError(f"{source}: no key '{place}' is known{hint}{more}") from None
+        given = "" if first["type"] == "missing" else f" is {_shown(first['input'])}:"
+        raise InputError(f"{source}: {place or 'the config'}{given} {_lowered(first['msg'])}{more}") from None
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise InputError(f"{text!r} is no override: expected key.sub=value, such as train.epochs=5")
+    section = values
+    for part in parts[:-1]:
+        inner = section.setdefault(part, {})
+        if inner is None:
+            inner = section[part] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{text!r}: '{part}' is a value ({inner!r}), not a section")
+        section = inner
+    section[parts[-1]] = parse_yaml(value, f"override {text!r}")
+
+
+def _fields_at(kind: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+    """The keys known at a place of a model; none if the place is not a plain section."""
+    for part in place:
+        field = kind.model_fields.get(str(part))
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if len(models) != 1:
+            return []
+        kind = models[0]
+    return list(kind.model_fields)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lowered(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads ``1e-4`` as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Mapping | list) or key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} occurs twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$|^[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)$|^[-+]?\.(inf|Inf)$"
+    ),
+    list("-+0123456789."),
+)

@@ -1,0 +1,1 @@
+"""Training: one loop that knows no method, and what it needs."""

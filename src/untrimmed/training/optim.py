@@ -1,0 +1,155 @@
+"""Optimisers, and the step that the loop takes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from untrimmed.data.batch import Batch
+from untrimmed.errors import UntrimmedError
+from untrimmed.losses import Term
+from untrimmed.training.settings import OptimSettings, TrainSettings
+
+
+class NonFiniteLossError(UntrimmedError):
+    """The loss or its gradient is no finite number; the message names the batch."""
+
+
+class Step(Protocol):
+    """What the loop does once per step. A method that alternates between optimisers brings its own."""
+
+    def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
+        """Update the model from the batches of one step, ``epoch`` epochs (a real number) into the training.
+
+        Returns the value of each loss term and of ``loss``, their weighted sum.
+        """
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
+    """The optimiser of ``settings`` over the parameters of ``model`` that require a gradient."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": parameters, "weight_decay": settings.weight_decay}]
+    if not settings.decay_all:
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, betas=settings.betas)
+
+
+class GradientStep:
+    """The usual step: loss terms of all batches, each divided by its count over all batches and ranks; one gradient;
+    one update.
+
+    A term comes as a sum and a count (:class:`untrimmed.losses.Term`), and what it is divided by is only known once
+    every batch of the step has been seen. With one batch a step that is so after its forward pass. With several the
+    batches are first run forward without gradient to add up the counts, then again with gradient and with the same
+    random numbers: a third more work, for a gradient that equals that of one large batch.
+
+    Args:
+        model: a method; ``model(batch)`` gives raw, ``model.loss(raw, batch)`` the terms.
+        settings: of the training.
+        epochs: length of the training, for the schedule.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+        self.model = model
+        self.settings = settings
+        self.optimizer = make_optimizer(model, settings.optim)
+
+    def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
+        factor = self.settings.optim.factor(epoch, self.settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.optim.lr * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        counts = self._count(batches) if len(batches) > 1 else None
+        values: dict[str, Tensor] = {}
+        for batch in batches:
+            terms = self._terms(batch)
+            if counts is None:
+                counts = {name: _count_of(term) for name, term in terms.items()}
+            parts = {name: term.sum / counts[name].clamp(min=1) for name, term in terms.items()}
+            loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
+            if not torch.isfinite(loss):
+                raise NonFiniteLossError(_describe("loss", float(loss), parts, batch))
+            torch.autograd.backward(loss)
+            for name, part in {**parts, "loss": loss}.items():
+                values[name] = values.get(name, torch.zeros(())) + part.detach().cpu()
+        norm = torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group["params"]],
+            self.settings.optim.clip_norm or float("inf"),
+        )
+        if not torch.isfinite(norm):
+            raise NonFiniteLossError(_describe("norm of the gradient", float(norm), values, *batches))
+        self.optimizer.step()
+        return {name: float(value) for name, value in values.items()} | {"gradient_norm": float(norm)}
+
+    def _terms(self, batch: Batch) -> dict[str, Term]:
+        with autocast(batch.features.device, self.settings.precision):
+            raw = self.model(batch)
+        raw = {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
+        loss: Callable[..., dict[str, Term]] = self.model.loss  # type: ignore[assignment]
+        return loss(raw, batch)
+
+    @torch.no_grad()
+    def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        state = random_state()
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        counts: dict[str, Tensor] = {}
+        for batch in batches:
+            for name, term in self._terms(batch).items():
+                counts[name] = counts.get(name, torch.zeros((), device=term.sum.device)) + _count_of(term)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])
+        set_random_state(state)
+        return counts
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """Autocast to bfloat16 if the precision says so, else nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's random numbers on the CPU and on every CUDA device."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Inverse of :func:`random_state`."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _count_of(term: Term) -> Tensor:
+    return torch.as_tensor(term.count, dtype=torch.float32, device=term.sum.device).detach()
+
+
+def _describe(what: str, value: float, parts: Mapping[str, Tensor], *batches: Batch) -> str:
+    shown = ", ".join(f"{name} {float(part):.4g}" for name, part in parts.items())
+    videos = ", ".join(dict.fromkeys(video for batch in batches for video in batch.video_ids))
+    return (
+        f"the {what} is {value} ({shown}) on the batch with videos {videos}; look at their features with "
+        "`untrimmed check`, lower train.optim.lr or set train.optim.clip_norm"
+    )
