@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,117 +100,136 @@ def fit(
         NonFiniteLossError: if the loss is no finite number; what was saved before stays.
         InterruptedTraining: after Ctrl-C, with the state saved.
     """
-    last, best = out / "state" / "last.pt", out / "state" / "best.pt"
-    ema = Ema(model, settings.ema) if settings.ema else None
-    position, log_size = _Position(), 0
+    training = _Training(model, step, feed, settings, out, evaluate, fingerprint, watcher)
     if resume:
-        state = load_state(last)
-        if state.get("fingerprint") != fingerprint:
+        training.restore()
+    with _stop_on_interrupt() as interrupted:
+        training.run(device, interrupted)
+    return training.finish()
+
+
+class _Training:
+    """The parts of a training and how far it has come; one object for the length of :func:`fit`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: Step,
+        feed: Feed,
+        settings: TrainSettings,
+        out: Path,
+        evaluate: Evaluate | None,
+        fingerprint: str,
+        watcher: Watcher | None,
+    ) -> None:
+        self.model, self.step, self.feed, self.settings = model, step, feed, settings
+        self.evaluate, self.fingerprint, self.watcher = evaluate, fingerprint, watcher
+        self.ema = Ema(model, settings.ema) if settings.ema else None
+        self.at = _Position()
+        self.last, self.best = out / "state" / "last.pt", out / "state" / "best.pt"
+        self.last.parent.mkdir(parents=True, exist_ok=True)
+        self.log_path, self.log_size = out / "log.jsonl", 0
+
+    def restore(self) -> None:
+        state = load_state(self.last)
+        if state.get("fingerprint") != self.fingerprint:
             raise InputError(
-                f"{last}: was written with another config; resume with the config of that run, or train into "
+                f"{self.last}: was written with another config; resume with the config of that run, or train into "
                 "another folder"
             )
-        position, log_size = _restore(state, model, step, ema)
-    log = JsonLines(out / "log.jsonl", log_size)
+        self.model.load_state_dict(state["model"])
+        self.step.load_state_dict(state["step"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        set_random_state(state["random"])
+        self.at, self.log_size = _Position(**state["position"]), state["log_size"]
 
-    def checkpoint() -> None:
-        save_state(last, _state(position, model, step, ema, log.size, fingerprint))
-
-    saved_at = time.monotonic()
-    with _stop_on_interrupt() as interrupted:
-        while position.epoch < settings.epochs:
-            steps = feed.steps(position.epoch)
-            if steps == 0:
-                raise InputError(
-                    "the training subset gives no windows: no instance lies in any of its videos, or none fits a "
-                    "window; look at the annotations with `untrimmed check`"
-                )
-            model.train()
-            for batches in feed.batches(position.epoch, position.step):
-                values = step([batch.to(device) for batch in batches], position.epoch + position.step / steps)
-                if ema:
-                    ema.update(model)
-                position.step += 1
-                position.total_steps += 1
-                for name, value in values.items():
-                    position.sums[name] = position.sums.get(name, 0.0) + value
-                if watcher:
-                    watcher.step(position.epoch, position.step, steps, values)
-                if interrupted():
-                    checkpoint()
+    def run(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
+        self.log = JsonLines(self.log_path, self.log_size)
+        try:
+            while self.at.epoch < self.settings.epochs:
+                self._epoch(device, interrupted)
+                self._end_epoch()
+                if interrupted() and self.at.epoch < self.settings.epochs:
                     raise InterruptedTraining
-                if time.monotonic() - saved_at > settings.checkpoint_minutes * 60:
-                    checkpoint()
-                    saved_at = time.monotonic()
-            record = {name: value / steps for name, value in position.sums.items()}
-            position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
-            due = position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs
-            metrics: dict[str, float] = {}
-            if evaluate and due:
-                metrics = _validate(model, ema, evaluate)
-                if metrics["mAP"] > position.best:
-                    position.best, position.best_epoch = metrics["mAP"], position.epoch
-                    save_state(best, {"model": ema.average if ema else model.state_dict()})
-            log.write({"epoch": position.epoch, "step": position.total_steps, "train": record, "validation": metrics})
-            checkpoint()
-            saved_at = time.monotonic()
-            if watcher:
-                watcher.epoch(position.epoch, {**record, **metrics})
-            if interrupted() and position.epoch < settings.epochs:
+        finally:
+            self.log.close()
+
+    def _epoch(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
+        at, steps = self.at, self.feed.steps(self.at.epoch)
+        if steps == 0:
+            raise InputError(
+                "the training subset gives no windows: no instance lies in any of its videos, or none fits a "
+                "window; look at the annotations with `untrimmed check`"
+            )
+        self.model.train()
+        saved_at = time.monotonic()
+        for batches in self.feed.batches(at.epoch, at.step):
+            values = self.step([batch.to(device) for batch in batches], at.epoch + at.step / steps)
+            if self.ema:
+                self.ema.update(self.model)
+            at.step += 1
+            at.total_steps += 1
+            for name, value in values.items():
+                at.sums[name] = at.sums.get(name, 0.0) + value
+            if self.watcher:
+                self.watcher.step(at.epoch, at.step, steps, values)
+            if interrupted():
+                self._checkpoint()
                 raise InterruptedTraining
-    log.close()
-    return _finish(model, ema, settings, position, best)
+            if time.monotonic() - saved_at > self.settings.checkpoint_minutes * 60:
+                self._checkpoint()
+                saved_at = time.monotonic()
 
+    def _end_epoch(self) -> None:
+        at = self.at
+        losses = {name: value / at.step for name, value in at.sums.items()}
+        at.epoch, at.step, at.sums = at.epoch + 1, 0, {}
+        metrics: dict[str, float] = {}
+        if self.evaluate and (at.epoch % self.settings.validate_every == 0 or at.epoch == self.settings.epochs):
+            metrics = self._validate(self.evaluate)
+            if metrics["mAP"] > at.best:
+                at.best, at.best_epoch = metrics["mAP"], at.epoch
+                save_state(self.best, {"model": self.ema.average if self.ema else self.model.state_dict()})
+        self.log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
+        self._checkpoint()
+        if self.watcher:
+            self.watcher.epoch(at.epoch, {**losses, **metrics})
 
-def _validate(model: nn.Module, ema: Ema | None, evaluate: Evaluate) -> dict[str, float]:
-    # Decoding may draw random numbers or not: either way training goes on with those it had.
-    state = random_state()
-    model.eval()
-    with ema.applied(model) if ema else nullcontext():
-        metrics = evaluate(model)
-    set_random_state(state)
-    return metrics
+    def _validate(self, evaluate: Evaluate) -> dict[str, float]:
+        # Decoding may draw random numbers or not: either way training goes on with those it had.
+        state = random_state()
+        self.model.eval()
+        with self.ema.applied(self.model) if self.ema else nullcontext():
+            metrics = evaluate(self.model)
+        set_random_state(state)
+        return metrics
 
+    def _checkpoint(self) -> None:
+        state = {
+            "position": asdict(self.at),
+            "model": self.model.state_dict(),
+            "step": self.step.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "random": random_state(),
+            "log_size": self.log.size,
+            "fingerprint": self.fingerprint,
+        }
+        save_state(self.last, state)
 
-def _finish(
-    model: nn.Module, ema: Ema | None, settings: TrainSettings, position: _Position, best: Path
-) -> dict[str, Any]:
-    """Put the selected weights on the model and sum the training up."""
-    summary: dict[str, Any] = {"epochs": position.epoch, "steps": position.total_steps}
-    summary["selected_epoch"] = position.epoch
-    if position.best_epoch >= 0:
-        summary["validation_mAP"] = position.best
-        summary["best_epoch"] = position.best_epoch
-    if settings.select == "best" and position.best_epoch >= 0:
-        model.load_state_dict(load_state(best)["model"])
-        summary["selected_epoch"] = position.best_epoch
-    elif ema:
-        model.load_state_dict(ema.average)
-    model.eval()
-    return summary
-
-
-def _state(
-    position: _Position, model: nn.Module, step: Step, ema: Ema | None, log_size: int, fingerprint: str
-) -> dict[str, Any]:
-    return {
-        "position": dict(vars(position)),
-        "model": model.state_dict(),
-        "step": step.state_dict(),
-        "ema": ema.state_dict() if ema else None,
-        "random": random_state(),
-        "log_size": log_size,
-        "fingerprint": fingerprint,
-    }
-
-
-def _restore(state: dict[str, Any], model: nn.Module, step: Step, ema: Ema | None) -> tuple[_Position, int]:
-    model.load_state_dict(state["model"])
-    step.load_state_dict(state["step"])
-    if ema:
-        ema.load_state_dict(state["ema"])
-    set_random_state(state["random"])
-    return _Position(**state["position"]), state["log_size"]
+    def finish(self) -> dict[str, Any]:
+        """Put the selected weights on the model and sum the training up."""
+        at = self.at
+        summary: dict[str, Any] = {"epochs": at.epoch, "steps": at.total_steps, "selected_epoch": at.epoch}
+        if at.best_epoch >= 0:
+            summary |= {"validation_mAP": at.best, "best_epoch": at.best_epoch}
+        if self.settings.select == "best" and at.best_epoch >= 0:
+            self.model.load_state_dict(load_state(self.best)["model"])
+            summary["selected_epoch"] = at.best_epoch
+        elif self.ema:
+            self.model.load_state_dict(self.ema.average)
+        self.model.eval()
+        return summary
 
 
 @contextmanager
