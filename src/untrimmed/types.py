@@ -91,7 +91,7 @@ class Video:
     duration: float | None = None
     fps: Fraction | None = None
     instances: Instances = field(default_factory=Instances.empty)
-    extra: Mapping[str, Any] = _NO_EXTRA
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NO_EXTRA)
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
@@ -121,7 +121,7 @@ class Annotations:
 
     videos: Mapping[str, Video]
     version: str = ""
-    extra: Mapping[str, Any] = _NO_EXTRA
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NO_EXTRA)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "videos", MappingProxyType(dict(self.videos)))
