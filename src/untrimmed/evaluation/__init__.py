@@ -1,0 +1,1 @@
+"""Detections and truth in, numbers out; pure functions, frozen results, no torch."""

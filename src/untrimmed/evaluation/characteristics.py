@@ -1,0 +1,197 @@
+"""Characteristics of instances, and the buckets DETAD sorts them into.
+
+Source: Alwassel, Caba Heilbron, Escorcia, Ghanem: Diagnosing Error in Temporal Action Detectors, ECCV 2018,
+section 3; edges as in the authors' released tool.
+
+| characteristic | value of an instance | from |
+|---|---|---|
+| coverage | its length over the duration of its video | truth |
+| length | end - start, seconds | truth |
+| num-instances | how many instances, of any class, its video has | truth |
+| context-size | number of temporal glimpses around it that let people guess the action, 0 to 6 | key of the annotation |
+| context-distance | where those glimpses are: 0 nowhere, 1 near, 2 at medium distance, 3 far | key of the annotation |
+| agreement | how well several annotators agree on its borders, 0 to 1 | key of the annotation |
+
+Buckets are open to the left and closed to the right, ``(low, high]``; the first also holds what lies below it, the
+last what lies above, so that no instance is lost.
+
+Departures from the released tool:
+
+1. An instance longer than its video (coverage above 1), or without length, is not dropped from the truth but goes
+   to the outermost bucket: the diagnosis speaks of the same instances as the mAP.
+2. An instance whose value is not known (no duration, key absent or null) is left out of this one characteristic and
+   counted, where the tool stops with an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.types import Video
+
+ANNOTATED = ("context-size", "context-distance", "agreement")
+"""Characteristics that are no function of the times: only keys of the annotations can say them."""
+
+_SIZES = {
+    1: ("all",),
+    2: ("S", "L"),
+    3: ("S", "M", "L"),
+    4: ("XS", "S", "M", "L"),
+    5: ("XS", "S", "M", "L", "XL"),
+}
+_ACTIVITYNET = {
+    "coverage": (0.2, 0.4, 0.6, 0.8),
+    "length": (30.0, 60.0, 120.0, 180.0),
+    "num-instances": (1.0, 4.0, 8.0),
+}
+_THUMOS14 = {
+    "coverage": (0.02, 0.04, 0.06, 0.08),
+    "length": (3.0, 6.0, 12.0, 18.0),
+    "num-instances": (1.0, 40.0, 80.0),
+}
+_CONTEXT = {
+    "context-size": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0),
+    "context-distance": (0.0, 1.0, 2.0),
+    "agreement": (0.2, 0.4, 0.6, 0.8),
+}
+_NAMES = {
+    "context-size": ("0", "1", "2", "3", "4", "5", "6"),
+    "context-distance": ("Inf", "N", "M", "F"),
+    "agreement": ("XW", "W", "M", "H", "XH"),
+}
+_UNITS = {
+    "coverage": "share of the video",
+    "length": "s",
+    "num-instances": "instances in the video",
+    "context-size": "glimpses",
+    "context-distance": "",
+    "agreement": "median tIoU of annotators",
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How one characteristic is divided into buckets.
+
+    Args:
+        key: name of the characteristic, one of those in the module's table.
+        edges: inner edges, rising, in the unit of the characteristic; one fewer than there are buckets.
+        names: short name of each bucket.
+        unit: what the values count; empty where the buckets are named, not measured.
+    """
+
+    key: str
+    edges: tuple[float, ...]
+    names: tuple[str, ...]
+    unit: str
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """What each bucket holds, e.g. ``("≤ 30", "30-60", "> 60")``; empty texts where it has no unit."""
+        if not self.unit:
+            return ("",) * len(self.names)
+        if not self.edges:
+            return ("any",)
+        inner = [f"{low:g}\N{EN DASH}{high:g}" for low, high in pairwise(self.edges)]
+        return (f"\N{LESS-THAN OR EQUAL TO} {self.edges[0]:g}", *inner, f"> {self.edges[-1]:g}")
+
+    def bucket(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """``(N,)`` values -> ``(N,)`` index of the bucket, -1 where the value is NaN."""
+        index = np.searchsorted(np.asarray(self.edges), values, side="left")
+        return np.where(np.isnan(values), -1, index).astype(np.int64)
+
+
+def scales(protocol: str, edges: Mapping[str, Sequence[float]] | None = None) -> tuple[Scale, ...]:
+    """The six characteristics with DETAD's buckets for the data set a protocol belongs to.
+
+    Args:
+        protocol: ``"thumos14"`` takes the edges for THUMOS14; any other those for ActivityNet.
+        edges: inner edges that replace those of the named characteristics.
+
+    Raises:
+        InputError: for an unknown characteristic, or edges that do not rise.
+    """
+    chosen: dict[str, tuple[float, ...]] = {**(_THUMOS14 if protocol == "thumos14" else _ACTIVITYNET), **_CONTEXT}
+    for key, given in (edges or {}).items():
+        if key not in chosen:
+            raise InputError(f"no characteristic is called '{key}': {nearest(key, chosen)}")
+        inner = tuple(float(edge) for edge in given)
+        if not all(np.isfinite(inner)) or any(high <= low for low, high in pairwise(inner)):
+            raise InputError(f"edges of {key} are {list(given)}, expected finite numbers that rise")
+        chosen[key] = inner
+    return tuple(_scale(key, inner) for key, inner in chosen.items())
+
+
+def _scale(key: str, edges: tuple[float, ...]) -> Scale:
+    count = len(edges) + 1
+    names = _NAMES.get(key, ())
+    unit = _UNITS[key]
+    if len(names) != count:
+        names = _SIZES.get(count, tuple(str(number + 1) for number in range(count)))
+        unit = unit or "code"
+    return Scale(key, edges, names, unit)
+
+
+def measure(key: str, video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A characteristic of some instances of a video.
+
+    Args:
+        key: name of the characteristic.
+        video: the video.
+        rows: ``(N,)`` indices into its instances: those that count as truth.
+
+    Returns:
+        ``(N,)`` values in the unit of the characteristic, NaN where the value is not known.
+
+    Raises:
+        InputError: if the annotation has the key with a value that is no finite number.
+    """
+    return _MEASURES[key](video, rows)
+
+
+def _length(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    segments = video.instances.segments[rows]
+    lengths: NDArray[np.float64] = segments[:, 1] - segments[:, 0]
+    return lengths
+
+
+def _coverage(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    if not video.duration:
+        return np.full(len(rows), np.nan)
+    return _length(video, rows) / video.duration
+
+
+def _count(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.full(len(rows), float(len(rows)))
+
+
+def _annotated(key: str) -> Callable[[Video, NDArray[np.int64]], NDArray[np.float64]]:
+    def read(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        extra = video.instances.extra
+        values = np.full(len(rows), np.nan)
+        for place, row in enumerate(rows if extra else ()):
+            value = extra[row].get(key)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise InputError(
+                    f"video {video.id}: instance {row} has {key} {value!r}, expected a finite number or null"
+                )
+            values[place] = value
+        return values
+
+    return read
+
+
+_MEASURES: Mapping[str, Callable[[Video, NDArray[np.int64]], NDArray[np.float64]]] = {
+    "coverage": _coverage,
+    "length": _length,
+    "num-instances": _count,
+    **{key: _annotated(key) for key in ANNOTATED},
+}

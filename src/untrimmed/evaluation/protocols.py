@@ -1,0 +1,102 @@
+"""The rules by which the field scores detections, as plain data.
+
+Two rules exist, and they differ in more than their thresholds:
+
+``activitynet``
+    Every *detection*, by falling score, tries the instances of its class and video by falling tIoU and takes the
+    first free one *at or above* the threshold. AP is the area under the interpolated precision-recall curve.
+    (ActivityNet's ``eval_detection.py``.) ``hacs`` is the same rule on HACS Segments.
+``thumos14``
+    Every *instance*, in file order, claims the free detection of its class and video with the highest tIoU
+    *strictly above* the threshold. What is left and touches an ``Ambiguous`` segment is dropped. AP is the
+    non-interpolated sum of the precision at each true positive over the number of instances.
+    (``TH14eventdetpr.m`` of the THUMOS14 kit.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from untrimmed.errors import InputError, nearest
+
+DENSE = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""The thresholds written 0.5:0.05:0.95."""
+
+_OFFICIAL_090 = 0.8999999999999999
+"""What ActivityNet's ``numpy.linspace(0.5, 0.95, 10)`` compares with where it says 0.9; the other nine are exact."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score.
+
+    Args:
+        name: what the user types.
+        rule: which of the two matching rules of this module, with its AP.
+        subset: the subset of the truth that is scored unless another is asked for.
+        tious: the thresholds unless others are asked for, rising.
+        lengths: rising edges, in seconds, of the length groups XS, S, M, L, XL.
+        ambiguous: label of segments that excuse detections and are no class; None if there is no such label.
+    """
+
+    name: str
+    rule: Literal["activitynet", "thumos14"]
+    subset: str
+    tious: tuple[float, ...]
+    lengths: tuple[float, ...]
+    ambiguous: str | None = None
+
+    def compared(self, tiou: float) -> float:
+        """The number that overlaps are compared with for a threshold: itself, but for ActivityNet's 0.9, which is
+        one rounding below (so that a tIoU of exactly that value counts here as it does there)."""
+        return _OFFICIAL_090 if self.rule == "activitynet" and tiou == 0.9 else tiou
+
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        "activitynet": Protocol("activitynet", "activitynet", "validation", DENSE, (30.0, 60.0, 120.0, 180.0)),
+        "hacs": Protocol("hacs", "activitynet", "validation", DENSE, (30.0, 60.0, 120.0, 180.0)),
+        "thumos14": Protocol(
+            "thumos14", "thumos14", "test", (0.1, 0.2, 0.3, 0.4, 0.5), (3.0, 6.0, 12.0, 18.0), "Ambiguous"
+        ),
+    }
+)
+"""Name -> protocol."""
+
+
+def protocol_of(protocol: str | Protocol) -> Protocol:
+    """The protocol of that name; a protocol is returned as it is.
+
+    Raises:
+        InputError: if there is none; the message suggests the nearest name.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise InputError(f"unknown protocol '{protocol}': {nearest(protocol, PROTOCOLS)}")
+    return PROTOCOLS[protocol]
+
+
+def clean_tious(tious: Iterable[float]) -> tuple[float, ...]:
+    """Thresholds, rising, each once and free of rounding noise (``numpy.arange(0.5, 1, 0.05)`` holds
+    0.6000000000000001; this gives 0.6).
+
+    Raises:
+        InputError: if there is none, or one is not above 0 and at most 1.
+    """
+    given = [float(tiou) for tiou in tious]
+    for tiou in given:
+        if not 0.0 < tiou <= 1.0 + 1e-9:
+            raise InputError(f"tIoU threshold {tiou:g}: expected a number above 0 and at most 1")
+    clean = tuple(sorted({min(round(tiou, 6), 1.0) for tiou in given}))
+    if not clean or clean[0] == 0.0:
+        raise InputError("no tIoU threshold given" if not clean else "tIoU threshold below 0.000001")
+    return clean
+
+
+def tiou_name(tiou: float) -> str:
+    """How a threshold is written in results: ``"0.5"``, ``"0.55"``."""
+    return f"{tiou:.6g}"
