@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Rational, Real
 from typing import Any, Literal
 
 from untrimmed.errors import InputError
@@ -32,8 +33,8 @@ class SnippetGrid:
     """A regular grid of snippets over the frames of a video.
 
     Args:
-        fps: frames a second, above 0. A float is taken as the nearest fraction with a denominator of at most
-            1001, so that 29.97 becomes 30000/1001, as broadcast rates are.
+        fps: frames a second, above 0. A decimal number is taken as the nearest fraction with a denominator of at
+            most 1001, so that 29.97 becomes 30000/1001, as broadcast rates are.
         stride: frames from one snippet to the next, at least 1.
         window: frames in a snippet, at least 1.
         offset: first frame of snippet 0; may be negative where the extractor pads.
@@ -51,11 +52,12 @@ class SnippetGrid:
         object.__setattr__(self, "fps", exact_fps(self.fps))
         for name, low in (("stride", 1), ("window", 1), ("offset", None)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or (low is not None and value < low):
+            if isinstance(value, bool) or not isinstance(value, Integral) or (low is not None and value < low):
                 raise InputError(
                     f"SnippetGrid: {name} is {value!r}, expected a whole number of frames"
                     + ("" if low is None else f" >= {low}")
                 )
+            object.__setattr__(self, name, int(value))
 
     @property
     def _lead(self) -> Fraction:
@@ -99,7 +101,8 @@ class SnippetGrid:
         return first, first + self.window
 
     def count(self, frames: int) -> int:
-        """Number of snippets that lie wholly inside a video of ``frames`` frames."""
+        """Number of snippets, counted from 0, that end inside a video of ``frames`` frames. With an ``offset`` of
+        at least 0 they lie wholly inside it."""
         return max(0, (frames - self.window - self.offset) // self.stride + 1)
 
     def expected_count(self, duration: float) -> int:
@@ -118,9 +121,7 @@ class SnippetGrid:
         """Inverse of :meth:`to_dict`; unknown keys are refused."""
         unknown = set(values) - {"fps", "stride", "window", "offset"}
         if unknown:
-            raise InputError(
-                f"SnippetGrid: unknown key {sorted(unknown)[0]!r}; known are fps, stride, window, offset"
-            )
+            raise InputError(f"SnippetGrid: unknown key {sorted(unknown)[0]!r}; known are fps, stride, window, offset")
         missing = {"fps", "stride", "window"} - set(values)
         if missing:
             raise InputError(f"SnippetGrid: key {sorted(missing)[0]!r} is missing")
@@ -128,24 +129,33 @@ class SnippetGrid:
 
 
 def exact_fps(value: Any) -> Fraction:
-    """A frame rate as a fraction: from a fraction, a number or a text such as ``"30000/1001"`` or ``"29.97"``.
+    """A frame rate as a fraction, from a fraction, a number or a text such as ``"30000/1001"`` or ``"29.97"``.
+
+    Fractions and whole numbers are kept exactly. A decimal number, which is usually a rounded one, becomes
+    ``n * 1000/1001`` where it lies within 0.005 of it, else the nearest fraction with a denominator of at most 1001.
 
     Raises:
         InputError: if it is not a finite number above 0.
     """
+    expected = InputError(f"frame rate is {value!r}, expected a number of frames a second above 0")
+    if isinstance(value, bool):
+        raise expected
+    exact = isinstance(value, Rational) or (isinstance(value, str) and "/" in value)
     try:
-        if isinstance(value, bool):
-            raise TypeError
-        fraction = Fraction(value)
+        given = float(value) if isinstance(value, Real) and not exact else value
+        fraction = Fraction(given)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-        raise InputError(f"frame rate is {value!r}, expected a number of frames a second above 0") from None
+        raise expected from None
     if fraction <= 0:
-        raise InputError(f"frame rate is {value!r}, expected a number of frames a second above 0")
-    if not isinstance(value, Fraction | int):
-        broadcast = Fraction(round(fraction) * 1000, 1001)
-        near = fraction.denominator != 1 and broadcast > 0 and abs(broadcast - fraction) < Fraction(1, 200)
-        return broadcast if near else fraction.limit_denominator(1001)
-    return fraction
+        raise expected
+    # Numbers of other libraries would otherwise live on inside the fraction, with their overflow.
+    fraction = Fraction(int(fraction.numerator), int(fraction.denominator))
+    if exact or fraction.denominator == 1:
+        return fraction
+    broadcast = Fraction(round(fraction) * 1000, 1001)
+    if broadcast > 0 and abs(broadcast - fraction) < Fraction(1, 200):
+        return broadcast
+    return fraction.limit_denominator(1001) or fraction
 
 
 def _fraction(value: float) -> Fraction:

@@ -18,9 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-_TINY = 1e-30
-"""Denominators are kept at least this large: a quotient with an empty segment is then 0, never NaN."""
-
 
 def tiou_scalar(start_a: float, end_a: float, start_b: float, end_b: float) -> float:
     """Temporal intersection over union of two segments, in [0, 1]. Compiles with numba."""
@@ -51,7 +48,7 @@ def tiou(a: Any, b: Any) -> Any:
     """
     inter = intersection(a, b)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
-    return inter / union.clip(min=_TINY)
+    return inter / _positive(union)
 
 
 def intersection_over_first(a: Any, b: Any) -> Any:
@@ -59,7 +56,7 @@ def intersection_over_first(a: Any, b: Any) -> Any:
 
     0 where the first segment has no length.
     """
-    return intersection(a, b) / (a[..., 1] - a[..., 0]).clip(min=_TINY)
+    return intersection(a, b) / _positive(a[..., 1] - a[..., 0])
 
 
 def giou(a: Any, b: Any) -> Any:
@@ -72,7 +69,7 @@ def giou(a: Any, b: Any) -> Any:
     inter = intersection(a, b)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inter
     hull = a[..., 1].clip(min=b[..., 1]) - a[..., 0].clip(max=b[..., 0])
-    return inter / union.clip(min=_TINY) - (hull - union) / hull.clip(min=_TINY)
+    return inter / _positive(union) - (hull - union) / _positive(hull)
 
 
 def center_width(segments: Any) -> tuple[Any, Any]:
@@ -87,3 +84,9 @@ def from_center_width(center: Any, width: Any) -> tuple[Any, Any]:
     """
     half = width / 2
     return center - half, center + half
+
+
+def _positive(length: Any) -> Any:
+    """Lengths to divide by: 1 where there is none, so that a quotient with an empty segment is 0 and never NaN.
+    No floor like 1e-30 does that: float16 has none so small, and real lengths may lie below it."""
+    return length * (length > 0) + (length <= 0)

@@ -53,19 +53,21 @@ class Piece:
                 "length above 0, and steps begin at 0 or later"
             )
         if self.clip not in (ORIGINAL, UPSCALED):
-            raise InputError(
-                f"Piece: clip is {self.clip!r}, expected {ORIGINAL} (original) or {UPSCALED} (up-scaled)"
-            )
+            raise InputError(f"Piece: clip is {self.clip!r}, expected {ORIGINAL} (original) or {UPSCALED} (up-scaled)")
 
     @property
     def seconds_per_step(self) -> float:
         return (self.end - self.start) / (self.last - self.first)
 
     def to_seconds(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.start + (steps - self.first) * self.seconds_per_step
+        """Seconds of step positions; those outside the piece get the nearer edge."""
+        seconds = self.start + (steps - self.first) * self.seconds_per_step
+        return np.where(steps >= self.last, self.end, np.clip(seconds, self.start, self.end))
 
     def to_steps(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.first + (seconds - self.start) / self.seconds_per_step
+        """Step positions of seconds; those outside the piece get the nearer edge."""
+        steps = self.first + (seconds - self.start) / self.seconds_per_step
+        return np.where(seconds >= self.end, self.last, np.clip(steps, self.first, self.last))
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,7 @@ class TimeMap:
 
     def to_steps(self, seconds: float) -> list[float]:
         """Step positions of a time: one per piece whose ``[start, end)`` holds it, in the order of the pieces."""
-        return [
-            float(piece.to_steps(np.array(seconds))) for piece in self.pieces if piece.start <= seconds < piece.end
-        ]
+        return [float(piece.to_steps(np.array(seconds))) for piece in self.pieces if piece.start <= seconds < piece.end]
 
     def segments_to_steps(
         self, segments: ArrayLike, *, min_coverage: float = 0.0
@@ -167,7 +167,7 @@ class TimeMap:
         seconds = np.full(table.shape, np.nan)
         for index, piece in enumerate(self.pieces):
             mine = owner == index
-            seconds[mine] = piece.to_seconds(np.clip(table[mine], piece.first, piece.last))
+            seconds[mine] = piece.to_seconds(table[mine])
         return seconds, owner
 
     @classmethod

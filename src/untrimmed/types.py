@@ -12,9 +12,10 @@ that are no finite numbers, shapes that do not fit, a negative duration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -27,8 +28,17 @@ from untrimmed.grid import exact_fps
 _NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
 
 
+class _Rebuilt:
+    """Pickles and copies by calling the constructor again: worker processes get what was checked, and read-only
+    (a mapping proxy cannot be pickled, and an unpickled array would be writable)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = (getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]  # only dataclasses
+        return type(self), tuple(dict(value) if isinstance(value, MappingProxyType) else value for value in values)
+
+
 @dataclass(frozen=True, eq=False)
-class Instances:
+class Instances(_Rebuilt):
     """The labelled segments of one video.
 
     Args:
@@ -61,7 +71,7 @@ class Instances:
 
     def select(self, rows: ArrayLike) -> Instances:
         """The instances of the given row numbers or boolean mask, in that order."""
-        index = np.arange(len(self))[np.asarray(rows)]
+        index = _row_numbers(rows, len(self))
         return Instances(
             self.segments[index],
             tuple(self.labels[i] for i in index),
@@ -74,7 +84,7 @@ class Instances:
 
 
 @dataclass(frozen=True)
-class Video:
+class Video(_Rebuilt):
     """One video of a data set.
 
     Args:
@@ -98,7 +108,7 @@ class Video:
             raise InputError(f"Video: id is {self.id!r}, expected a text that is not empty")
         if not isinstance(self.subset, str):
             raise InputError(f"video {self.id}: subset is {self.subset!r}, expected text")
-        if self.duration is not None and not (np.isfinite(self.duration) and self.duration >= 0):
+        if self.duration is not None and not _is_duration(self.duration):
             raise InputError(f"video {self.id}: duration is {self.duration!r}, expected seconds, at least 0")
         if self.fps is not None:
             object.__setattr__(self, "fps", exact_fps(self.fps))
@@ -110,7 +120,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Annotations:
+class Annotations(_Rebuilt):
     """The truth of a data set.
 
     Args:
@@ -175,7 +185,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(_Rebuilt):
     """Scored segments, usually labelled: one row each, in the order they were given.
 
     Args:
@@ -218,9 +228,7 @@ class Detections:
             if index.shape != (count,):
                 raise InputError(f"Detections: {name} has shape {index.shape} for {self.segments.shape = }")
             if count and not (index.min() >= low and index.max() < high):
-                raise InputError(
-                    f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}"
-                )
+                raise InputError(f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}")
             object.__setattr__(self, name, _frozen(index, given))
 
     def __len__(self) -> int:
@@ -228,7 +236,7 @@ class Detections:
 
     def select(self, rows: ArrayLike) -> Detections:
         """The rows of the given row numbers or boolean mask, in that order; all names are kept."""
-        index = np.asarray(rows)
+        index = _row_numbers(rows, len(self))
         return replace(
             self,
             video=self.video[index],
@@ -281,8 +289,24 @@ class Detections:
         )
 
 
+def _is_duration(value: object) -> bool:
+    return isinstance(value, Real) and bool(np.isfinite(float(value))) and float(value) >= 0
+
+
+def _row_numbers(rows: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Row numbers from row numbers, negative ones too, or a boolean mask; an empty list selects nothing."""
+    index = np.asarray(rows)
+    if index.size == 0 and index.dtype != bool:
+        index = index.astype(np.int64)
+    numbers: NDArray[np.int64] = np.arange(count, dtype=np.int64)[index]
+    return numbers
+
+
 def _segments(owner: str, values: ArrayLike) -> NDArray[np.float64]:
-    table = np.ascontiguousarray(values, dtype=np.float64)
+    try:
+        table = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{owner}: segments are {values!r:.200}, expected pairs of numbers") from None
     if table.size == 0:
         table = table.reshape(0, 2)
     if table.ndim != 2 or table.shape[1] != 2:
