@@ -1,0 +1,1 @@
+"""From annotations and features to batches: windows, data sets, simulated features."""
