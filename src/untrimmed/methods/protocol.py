@@ -1,0 +1,50 @@
+"""What a method is: a network from a batch of windows to scored segments in steps.
+
+Axis letters: B windows, C channels, T steps, N segments, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from untrimmed.data.batch import Batch
+from untrimmed.losses import Term
+
+Raw = dict[str, Tensor]
+"""What a network says about a batch, flat; raws of several streams may be averaged before they are decoded."""
+
+
+class StepDetections(NamedTuple):
+    """The segments found in one window, in falling order of score.
+
+    Attributes:
+        segments: (N, 2) float32, steps of the window.
+        scores: (N,) float32, in [0, 1].
+        labels: (N,) int64 class numbers, or -1 from a class-agnostic method.
+        centers: (N,) float32, steps: the position that says which piece of the window's time map each belongs to
+            (the centre of its anchor).
+    """
+
+    segments: Tensor
+    scores: Tensor
+    labels: Tensor
+    centers: Tensor
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation."""
+
+    def __call__(self, batch: Batch) -> Raw:
+        """The network, on a batch of windows of any length."""
+        ...
+
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+        """The terms of the training loss, from what the network said and the batch's targets."""
+        ...
+
+    def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
+        """The segments found, one entry per window of the batch; its targets are not looked at."""
+        ...
