@@ -1,0 +1,202 @@
+"""The loop: resuming to the same bits, selecting weights, stopping in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from untrimmed.data.batch import Batch, Targets
+from untrimmed.errors import InputError
+from untrimmed.losses import Term
+from untrimmed.timemap import TimeMap
+from untrimmed.training.checkpoint import load_state, save_state
+from untrimmed.training.log import JsonLines, read_log
+from untrimmed.training.loop import InterruptedTraining, fit
+from untrimmed.training.optim import GradientStep
+from untrimmed.training.settings import OptimSettings, TrainSettings
+
+CPU = torch.device("cpu")
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Conv1d(3, 1, 3, padding=1)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"out": self.dropout(self.layer(batch.features))}
+
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+        return {"fit": Term(((raw["out"] - 1) ** 2).sum(), batch.mask.sum())}
+
+
+class Feed:
+    """Random batches that are a function of epoch and position alone; epochs differ in length."""
+
+    def steps(self, epoch: int) -> int:
+        return 4 + epoch % 2
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+        for step in range(first_step, self.steps(epoch)):
+            generator = torch.Generator().manual_seed(100 * epoch + step)
+            yield [
+                Batch(
+                    features=torch.randn(2, 3, 5, generator=generator),
+                    clip=torch.ones(2, 5, dtype=torch.uint8),
+                    targets=(Targets.empty(),) * 2,
+                    maps=(TimeMap.linear(5, 0.0, 1.0),) * 2,
+                    video_ids=("a", "b"),
+                )
+            ]
+
+
+class StopAfter:
+    """A watcher that raises after some steps, as a killed process would end."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def step(self, epoch: int, step: int, steps: int, values: dict[str, float]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyError("killed")
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        pass
+
+
+SETTINGS = TrainSettings(
+    epochs=4, ema=0.9, checkpoint_minutes=0.0, optim=OptimSettings(name="adamw", lr=0.05, schedule="cosine")
+)
+
+
+def run(out: Path, settings: TrainSettings = SETTINGS, **options: object) -> tuple[Net, dict[str, object]]:
+    torch.manual_seed(5)
+    model = Net()
+    summary = fit(model, GradientStep(model, settings), Feed(), settings, out, device=CPU, **options)  # type: ignore[arg-type]
+    return model, summary
+
+
+def noisy_map(model: nn.Module) -> dict[str, float]:
+    """A metric that draws random numbers, which must not disturb the training."""
+    torch.rand(3)
+    return {"mAP": float(next(model.parameters()).detach().abs().sum())}
+
+
+@pytest.mark.parametrize("killed_at", [2, 4, 5, 7, 12, 17])
+def test_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, killed_at: int) -> None:
+    whole, _ = run(tmp_path / "whole", evaluate=noisy_map)
+    with pytest.raises(KeyError):
+        run(tmp_path / "cut", evaluate=noisy_map, watcher=StopAfter(killed_at))
+    with (tmp_path / "cut/log.jsonl").open("ab") as log:
+        log.write(b'{"half a li')
+    torch.manual_seed(99)
+    resumed, _ = run(tmp_path / "cut", evaluate=noisy_map, resume=True)
+    for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(left, right)
+    assert (tmp_path / "whole/log.jsonl").read_bytes() == (tmp_path / "cut/log.jsonl").read_bytes()
+
+
+def test_training_lowers_the_loss_and_logs_each_epoch(tmp_path: Path) -> None:
+    settings = TrainSettings(epochs=6, optim=OptimSettings(lr=0.05, weight_decay=0.0))
+    _, summary = run(tmp_path, settings)
+    records = read_log(tmp_path / "log.jsonl")
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1]["train"]["fit"] < records[0]["train"]["fit"]
+    assert summary == {"epochs": 6, "steps": 27, "selected_epoch": 6}
+
+
+def test_best_weights_are_kept_when_asked_for(tmp_path: Path) -> None:
+    scores = iter([0.1, 0.9, 0.3])
+    seen: list[Tensor] = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        seen.append(next(model.parameters()).detach().clone())
+        return {"mAP": next(scores)}
+
+    settings = TrainSettings(epochs=3, select="best", optim=OptimSettings(lr=0.05))
+    model, summary = run(tmp_path, settings, evaluate=evaluate)
+    assert summary["selected_epoch"] == 2
+    assert summary["validation_mAP"] == 0.9
+    assert torch.equal(next(model.parameters()), seen[1])
+
+
+def test_interrupt_saves_after_the_step_in_hand_and_resumes(tmp_path: Path) -> None:
+    class PressCtrlC(StopAfter):
+        def step(self, epoch: int, step: int, steps: int, values: dict[str, float]) -> None:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    settings = SETTINGS.model_copy(update={"checkpoint_minutes": 60.0})
+    whole, _ = run(tmp_path / "whole", settings)
+    with pytest.raises(InterruptedTraining):
+        run(tmp_path / "cut", settings, watcher=PressCtrlC(6))
+    assert load_state(tmp_path / "cut/state/last.pt")["position"]["total_steps"] == 6
+    resumed, _ = run(tmp_path / "cut", settings, resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_resume_refuses_another_config_and_a_missing_state(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
+        run(tmp_path / "none", resume=True)
+    run(tmp_path / "a", fingerprint="one")
+    with pytest.raises(InputError, match="another config"):
+        run(tmp_path / "a", fingerprint="two", resume=True)
+
+
+def test_an_epoch_without_windows_is_an_error(tmp_path: Path) -> None:
+    class Empty(Feed):
+        def steps(self, epoch: int) -> int:
+            return 0
+
+    model = Net()
+    with pytest.raises(InputError, match="gives no windows"):
+        fit(model, GradientStep(model, SETTINGS), Empty(), SETTINGS, tmp_path, device=CPU)
+
+
+def test_damaged_and_foreign_states_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="damaged"):
+        load_state(tmp_path / "bad.pt")
+    save_state(tmp_path / "list.pt", [1])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="holds a list"):
+        load_state(tmp_path / "list.pt")
+    torch.save({"model": Net()}, tmp_path / "pickle.pt")
+    with pytest.raises(InputError, match="not a checkpoint of this program"):
+        load_state(tmp_path / "pickle.pt")
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_state(tmp_path / "s.pt", {"a": 1})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        save_state(tmp_path / "s.pt", {"a": 2})
+    monkeypatch.undo()
+    assert load_state(tmp_path / "s.pt") == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["s.pt"]
+
+
+def test_log_cuts_off_what_a_killed_run_wrote_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = JsonLines(path)
+    log.write({"a": 1})
+    size = log.size
+    log.write({"a": 2})
+    log.close()
+    log = JsonLines(path, size)
+    log.write({"a": 3})
+    log.close()
+    assert read_log(path) == [{"a": 1}, {"a": 3}]

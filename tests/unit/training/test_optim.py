@@ -1,0 +1,172 @@
+"""The step: schedules, counts over batches, and what happens to numbers that are none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from untrimmed.data.batch import Batch, Targets
+from untrimmed.losses import Term
+from untrimmed.timemap import TimeMap
+from untrimmed.training.ema import Ema
+from untrimmed.training.optim import GradientStep, NonFiniteLossError, make_optimizer
+from untrimmed.training.settings import OptimSettings, TrainSettings
+
+
+def make_batch(count: int, seed: int, steps: int = 6) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    clip = torch.ones(count, steps, dtype=torch.uint8)
+    clip[0, seed % steps + 1 :] = 0
+    return Batch(
+        features=torch.randn(count, 3, steps, generator=generator) * clip[:, None],
+        clip=clip,
+        targets=tuple(Targets.empty() for _ in range(count)),
+        maps=tuple(TimeMap.linear(steps, 0.0, 1.0) for _ in range(count)),
+        video_ids=tuple(f"v{seed}_{i}" for i in range(count)),
+    )
+
+
+class Toy(nn.Module):
+    """A mean over unmasked steps, whose count differs from batch to batch; with dropout, to need equal randomness."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"out": self.dropout(self.layer(batch.features.mT))}
+
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+        squared = (raw["out"] - 1) ** 2
+        kept = squared * batch.mask[..., None]
+        large = squared[squared > 1]
+        return {
+            "mean": Term(kept.sum(), batch.mask.sum()),
+            "large": Term(large.sum(), torch.tensor(large.numel()), 0.5),
+        }
+
+
+def joined(batches: list[Batch]) -> Batch:
+    return Batch(
+        features=torch.cat([b.features for b in batches]),
+        clip=torch.cat([b.clip for b in batches]),
+        targets=tuple(t for b in batches for t in b.targets),
+        maps=tuple(m for b in batches for m in b.maps),
+        video_ids=tuple(v for b in batches for v in b.video_ids),
+    )
+
+
+def test_accumulated_gradient_equals_that_of_one_batch() -> None:
+    batches = [make_batch(2, 0), make_batch(3, 3), make_batch(1, 1)]
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=0.1))
+    one, many = Toy(), Toy()
+    values_one = GradientStep(one, settings)([joined(batches)], 0.0)
+    values_many = GradientStep(many, settings)(batches, 0.0)
+    for name, value in values_one.items():
+        assert values_many[name] == pytest.approx(value, rel=1e-5), name
+    for left, right in zip(one.parameters(), many.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_counting_pass_leaves_random_numbers_as_they_were() -> None:
+    batches = [make_batch(2, 0), make_batch(2, 1)]
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=0.1))
+    model = Toy(dropout=0.5)
+    step = GradientStep(model, settings)
+    torch.manual_seed(7)
+    counts = step._count(batches)
+    seen = {name: sum(step._terms(batch)[name].count for batch in batches) for name in ("mean",)}
+    assert float(counts["mean"]) == float(seen["mean"])
+    torch.manual_seed(7)
+    large_direct = sum(float(step._terms(batch)["large"].count) for batch in batches)
+    assert float(counts["large"]) == large_direct
+
+
+def test_loss_that_is_no_number_names_the_videos() -> None:
+    batch = make_batch(2, 4)
+    batch.features[1, 0, 0] = float("nan")
+    with pytest.raises(NonFiniteLossError, match="v4_0, v4_1"):
+        GradientStep(Toy(), TrainSettings())([batch], 0.0)
+
+
+def test_an_infinite_gradient_is_refused_before_the_update() -> None:
+    class Root(Toy):
+        def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+            return {"root": Term((raw["out"] * 0).abs().sqrt().sum(), 1.0)}
+
+    model = Root()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(NonFiniteLossError, match="norm of the gradient"):
+        GradientStep(model, TrainSettings())([make_batch(2, 4)], 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_schedules_against_hand_computed_factors() -> None:
+    cosine = OptimSettings(schedule="cosine", warmup_epochs=2, final_factor=0.1)
+    assert cosine.factor(0, 10) == 0
+    assert cosine.factor(1, 10) == 0.5
+    assert cosine.factor(2, 10) == pytest.approx(1.0)
+    assert cosine.factor(6, 10) == pytest.approx(0.1 + 0.9 * 0.5)
+    assert cosine.factor(10, 10) == pytest.approx(0.1)
+    stepped = OptimSettings(schedule="step", step_epochs=(3, 5), gamma=0.1)
+    assert [stepped.factor(e, 9) for e in (0, 2.9, 3, 5)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert OptimSettings().factor(3, 9) == 1
+
+
+def test_step_epochs_without_step_schedule_are_refused() -> None:
+    with pytest.raises(ValueError, match="schedule 'step' alone"):
+        OptimSettings(step_epochs=(1.0,))
+
+
+def test_weight_decay_can_spare_biases() -> None:
+    model = Toy()
+    groups = make_optimizer(model, OptimSettings(name="adamw", decay_all=False, weight_decay=0.3)).param_groups
+    assert [len(g["params"]) for g in groups] == [1, 1]
+    assert [g["weight_decay"] for g in groups] == [0.3, 0.0]
+    assert isinstance(make_optimizer(model, OptimSettings(name="sgd")), torch.optim.SGD)
+    assert type(make_optimizer(model, OptimSettings(name="adam"))) is torch.optim.Adam
+
+
+def test_clipping_bounds_the_update() -> None:
+    model = Toy()
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=0.01))
+    values = GradientStep(model, settings)([make_batch(2, 4)], 0.0)
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert values["gradient_norm"] > 0.01
+    assert float((after - before).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_bf16_gives_float_losses_close_to_float32() -> None:
+    batch = make_batch(2, 4)
+    full = GradientStep(Toy(), TrainSettings())([batch], 0.0)["loss"]
+    half = GradientStep(Toy(), TrainSettings(precision="bf16"))([batch], 0.0)["loss"]
+    assert half == pytest.approx(full, rel=0.05)
+    assert half != full
+
+
+def test_ema_follows_the_formula_and_swaps_back() -> None:
+    model = Toy()
+    ema = Ema(model, 0.9)
+    expected = model.layer.weight.detach().clone()
+    for n in range(3):
+        with torch.no_grad():
+            model.layer.weight.add_(1.0)
+        ema.update(model)
+        decay = min(0.9, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * model.layer.weight.detach()
+    torch.testing.assert_close(ema.average["layer.weight"], expected)
+    own = model.layer.weight.detach().clone()
+    with ema.applied(model):
+        torch.testing.assert_close(model.layer.weight.detach(), expected)
+    assert torch.equal(model.layer.weight, own)
+    other = Ema(Toy(), 0.9)
+    other.load_state_dict(ema.state_dict())
+    assert other.updates == 3
+    torch.testing.assert_close(other.average["layer.weight"], expected)
+    assert math.isclose(other.decay, 0.9)
