@@ -82,7 +82,7 @@ class GradientStep:
             parts = {name: term.sum / counts[name].clamp(min=1) for name, term in terms.items()}
             loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
             if not torch.isfinite(loss):
-                raise NonFiniteLossError(_describe("loss", float(loss), parts, batch))
+                raise NonFiniteLossError(_describe("loss", float(loss.detach()), parts, batch))
             torch.autograd.backward(loss)
             for name, part in {**parts, "loss": loss}.items():
                 values[name] = values.get(name, torch.zeros(())) + part.detach().cpu()
@@ -147,7 +147,7 @@ def _count_of(term: Term) -> Tensor:
 
 
 def _describe(what: str, value: float, parts: Mapping[str, Tensor], *batches: Batch) -> str:
-    shown = ", ".join(f"{name} {float(part):.4g}" for name, part in parts.items())
+    shown = ", ".join(f"{name} {float(part.detach()):.4g}" for name, part in parts.items())
     videos = ", ".join(dict.fromkeys(video for batch in batches for video in batch.video_ids))
     return (
         f"the {what} is {value} ({shown}) on the batch with videos {videos}; look at their features with "
