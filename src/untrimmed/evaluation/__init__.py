@@ -1,1 +1,24 @@
 """Detections and truth in, numbers out; pure functions, frozen results, no torch."""
+
+from untrimmed.evaluation.comparison import Comparison, Difference, compare
+from untrimmed.evaluation.oddities import Oddities
+from untrimmed.evaluation.protocols import PROTOCOLS, Protocol
+from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k
+from untrimmed.evaluation.scoring import Evaluation, Intervals, LengthGroup, evaluate
+
+__all__ = [
+    "PROTOCOLS",
+    "AverageRecall",
+    "Comparison",
+    "Difference",
+    "Evaluation",
+    "Intervals",
+    "LengthGroup",
+    "Oddities",
+    "Protocol",
+    "RecallAtK",
+    "average_recall",
+    "compare",
+    "evaluate",
+    "recall_at_k",
+]

@@ -53,7 +53,8 @@ Bools = NDArray[np.bool_]
 
 _SMALLEST = 5e-324
 
-_tiou = njit(cache=True)(tiou_scalar)
+compiled_tiou = njit(cache=True)(tiou_scalar)
+"""The one tIoU, for kernels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +122,9 @@ class Table:
 
     @property
     def lengths(self) -> Floats:
-        """``(G,)`` lengths of the instances in seconds."""
-        return self.instance_segments[:, 1] - self.instance_segments[:, 0]
+        """``(G,)`` lengths of the instances in seconds, to the nanosecond: 11.4 - 8.4 is 3, not a rounding above."""
+        lengths: Floats = np.round(self.instance_segments[:, 1] - self.instance_segments[:, 0], 9)
+        return lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +324,7 @@ def _count(segments: Any, low: Any, high: Any, others: Any, floor: float) -> Any
     counts = np.zeros(len(segments), dtype=np.int64)
     for d in range(len(segments)):
         for g in range(low[d], high[d]):
-            if _tiou(segments[d, 0], segments[d, 1], others[g, 0], others[g, 1]) >= floor:
+            if compiled_tiou(segments[d, 0], segments[d, 1], others[g, 0], others[g, 1]) >= floor:
                 counts[d] += 1
     return counts
 
@@ -333,7 +335,7 @@ def _fill(segments: Any, low: Any, high: Any, others: Any, floor: float, start: 
         count = 0
         first = start[d]
         for g in range(low[d], high[d]):
-            overlap = _tiou(segments[d, 0], segments[d, 1], others[g, 0], others[g, 1])
+            overlap = compiled_tiou(segments[d, 0], segments[d, 1], others[g, 0], others[g, 1])
             if overlap >= floor:
                 # Insertion sort: a detection overlaps few instances, and equal tIoUs must keep their order.
                 place = first + count

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from untrimmed.errors import InputError, nearest
+from untrimmed.types import Annotations
 
 DENSE = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """The thresholds written 0.5:0.05:0.95."""
@@ -100,3 +101,54 @@ def clean_tious(tious: Iterable[float]) -> tuple[float, ...]:
 def tiou_name(tiou: float) -> str:
     """How a threshold is written in results: ``"0.5"``, ``"0.55"``."""
     return f"{tiou:.6g}"
+
+
+AVERAGES: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "0.1:0.5": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "0.3:0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
+        "0.1:0.7": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+        "0.5:0.05:0.95": DENSE,
+    }
+)
+"""The averages over thresholds that papers quote."""
+
+
+def averages_of(tious: tuple[float, ...]) -> dict[str, list[int]]:
+    """Name -> places in ``tious``, for every quoted average whose thresholds are all there.
+
+    If there are several thresholds and none of those averages covers them all, their own comes last, as ``"all"``.
+    """
+    places = {tiou: place for place, tiou in enumerate(tious)}
+    spans = {name: [places[t] for t in span] for name, span in AVERAGES.items() if places.keys() >= set(span)}
+    if len(tious) > 1 and not any(len(span) == len(tious) for span in spans.values()):
+        spans["all"] = list(range(len(tious)))
+    return spans
+
+
+def pick_subset(truth: Annotations, protocol: Protocol, subset: str | None) -> tuple[str, Annotations]:
+    """The part of the truth that is scored, and its name.
+
+    Args:
+        truth: all of it.
+        protocol: whose default subset is taken when ``subset`` is None.
+        subset: its name; ``"all"`` means every video, which is also the default where no video has a subset.
+
+    Raises:
+        InputError: if no video is in the subset, or none of its videos has an instance of a class.
+    """
+    if (subset is None and truth.subsets == ("",)) or (subset == "all" and "all" not in truth.subsets):
+        name, part = "all", truth
+    else:
+        name = protocol.subset if subset is None else subset
+        if name not in truth.subsets:
+            default = f", the default of protocol {protocol.name}; name another" if subset is None else ""
+            raise InputError(f"no video of the truth is in subset '{name}'{default}: {nearest(name, truth.subsets)}")
+        part = truth.subset(name)
+    if not any(label != protocol.ambiguous for label in part.labels):
+        filled = sorted({video.subset for video in truth if set(video.instances.labels) - {protocol.ambiguous}})
+        hint = f"; subsets with instances: {', '.join(filled)}" if filled else ""
+        raise InputError(
+            f"subset '{name}' of the truth has {len(part)} videos but no instances: nothing to score against{hint}"
+        )
+    return name, part

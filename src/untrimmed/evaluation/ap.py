@@ -1,0 +1,154 @@
+"""Average precision from a table of overlaps and a matching, for many weightings of the videos at once.
+
+Both areas are computed at the true positives alone, because recall rises nowhere else::
+
+    interpolated (activitynet)   sum over true positives of  max(precision here and at all later ones)  / positives
+    not interpolated (thumos14)  sum over true positives of  precision here                             / positives
+
+A *weight* says how many copies of a video a bootstrap resample holds; copies of a detection stand next to each
+other in the order of scores. Without weights every video is there once.
+
+Departures from the official scorers: none known. A class of the truth without any detection has an AP of 0 and
+counts in the mean, as in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from untrimmed.errors import InputError
+from untrimmed.evaluation.overlap import Bools, Floats, Matching, Table
+
+_FALSE, _TRUE, _LEFT_OUT = 0, 1, 2
+
+
+def average_precision(
+    table: Table,
+    matching: Matching,
+    *,
+    positive: Bools | None = None,
+    left_out: Bools | None = None,
+    normalizer: float | None = None,
+) -> Floats:
+    """AP of every class at every threshold.
+
+    Args:
+        table, matching: from :func:`~untrimmed.evaluation.overlap.build_table` and ``match``.
+        positive: ``(G,)`` the instances to be found; all if None. A detection matched to another one is neither
+            right nor wrong.
+        left_out: ``(T, D)`` or ``(D,)`` detections to treat as if they were not there, besides the dropped ones.
+        normalizer: if given, precision is that of a class with this many instances at the same recall:
+            ``r N / (r N + false positives)`` (AP_N of Hoiem et al., ECCV 2012, and DETAD).
+
+    Returns:
+        ``(T, K)`` in [0, 1]; NaN for a class without positive instance.
+
+    Raises:
+        InputError: if a mask has another shape, or the normalizer is not above 0.
+    """
+    everyone = np.ones((1, len(table.videos)), dtype=np.int32)
+    ap: Floats = weighted_average_precision(
+        table, matching, everyone, positive=positive, left_out=left_out, normalizer=normalizer
+    )[0]
+    return ap
+
+
+def weighted_average_precision(
+    table: Table,
+    matching: Matching,
+    weights: NDArray[np.int32],
+    *,
+    positive: Bools | None = None,
+    left_out: Bools | None = None,
+    normalizer: float | None = None,
+) -> Floats:
+    """AP of every class at every threshold, for R weightings of the videos: see :func:`average_precision`.
+
+    Releases the interpreter's lock, so that threads can share the rows of ``weights``.
+
+    Args:
+        weights: ``(R, V)`` int32, at least 0: how often each video counts.
+
+    Returns:
+        ``(R, T, K)``; NaN where no positive instance of the class lies in a video of the resample.
+    """
+    instances, shape = len(table.instance_label), matching.instance.shape
+    if positive is not None and positive.shape != (instances,):
+        raise InputError(f"{positive.shape = }, expected {(instances,)}")
+    if left_out is not None and left_out.shape not in (shape, shape[1:]):
+        raise InputError(f"{left_out.shape = }, expected {shape} or {shape[1:]}")
+    if weights.ndim != 2 or weights.shape[1] != len(table.videos):
+        raise InputError(f"{weights.shape = }, expected (R, {len(table.videos)})")
+    if normalizer is not None and not normalizer > 0:
+        raise InputError(f"normalizer is {normalizer}, expected a number above 0")
+
+    wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
+    found = matching.instance
+    state = np.full(shape, _FALSE, dtype=np.int8)
+    state[found >= 0] = np.where(wanted[found[found >= 0]], _TRUE, _LEFT_OUT)
+    state[matching.dropped] = _LEFT_OUT
+    if left_out is not None:
+        state[np.broadcast_to(left_out, shape)] = _LEFT_OUT
+    rows = np.flatnonzero(wanted)
+    per_video = np.zeros((len(table.videos), len(table.classes)))
+    np.add.at(per_video, (table.instance_video[rows], table.instance_label[rows]), 1.0)
+    areas: Floats = _areas(
+        state[:, table.order],
+        table.video[table.order],
+        table.class_start,
+        np.ascontiguousarray(weights, dtype=np.int32),
+        np.rint(weights @ per_video),
+        table.protocol.rule == "activitynet",
+        0.0 if normalizer is None else float(normalizer),
+    )
+    return areas
+
+
+def mean_ap(ap: Floats) -> Floats:
+    """Mean over the classes, the last axis, of those that have an AP; NaN where none has."""
+    there = ~np.isnan(ap)
+    total = np.where(there, ap, 0.0).sum(axis=-1)
+    count = there.sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@njit(cache=True, nogil=True)
+def _areas(
+    state: Any, video: Any, class_start: Any, weights: Any, positives: Any, interpolated: Any, normalizer: Any
+) -> Any:
+    resamples, thresholds, classes = len(weights), len(state), len(class_start) - 1
+    areas = np.full((resamples, thresholds, classes), np.nan)
+    precision = np.empty(len(video))
+    copies = np.empty(len(video))
+    for r in range(resamples):
+        for k in range(classes):
+            if positives[r, k] == 0:
+                continue
+            scale = normalizer / positives[r, k] if normalizer > 0 else 1.0
+            for t in range(thresholds):
+                right, wrong, area, points = 0, 0, 0.0, 0
+                for d in range(class_start[k], class_start[k + 1]):
+                    weight = weights[r, video[d]]
+                    if state[t, d] == _FALSE:
+                        wrong += weight
+                    elif state[t, d] == _TRUE and weight > 0:
+                        if interpolated:
+                            # Precision rises from copy to copy, so the last one's is what interpolation gives all.
+                            right += weight
+                            precision[points] = right * scale / (right * scale + wrong)
+                            copies[points] = weight
+                            points += 1
+                        else:
+                            for _ in range(weight):
+                                right += 1
+                                area += right * scale / (right * scale + wrong)
+                highest = 0.0
+                for p in range(points - 1, -1, -1):
+                    highest = max(highest, precision[p])
+                    area += highest * copies[p]
+                areas[r, t, k] = area / positives[r, k]
+    return areas

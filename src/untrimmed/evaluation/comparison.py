@@ -1,0 +1,223 @@
+"""Is A better than B? The paired bootstrap over videos: :func:`compare`.
+
+Both results are scored on the same resamples, so that what makes a video hard for both cancels out. The share of
+resamples in which A is ahead (ties count half) is the probability, as far as these videos can tell, that A is
+better on videos of the same kind. With many classes some will look decided by chance alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from untrimmed.errors import InputError
+from untrimmed.evaluation.ap import average_precision, mean_ap
+from untrimmed.evaluation.bootstrap import LEVEL, RESAMPLES, bootstrap_ap, draw_weights, interval
+from untrimmed.evaluation.oddities import Oddities, find_oddities
+from untrimmed.evaluation.overlap import Floats, build_table, match
+from untrimmed.evaluation.protocols import Protocol, averages_of, clean_tious, pick_subset, protocol_of, tiou_name
+from untrimmed.evaluation.text import aligned, counted, number_or_none, percent
+from untrimmed.types import Annotations, Detections
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of A and of B.
+
+    Args:
+        a, b: the scores, in [0, 1].
+        low, high: confidence interval of ``a - b``.
+        better: probability that A is better, in [0, 1].
+    """
+
+    a: float
+    b: float
+    low: float
+    high: float
+    better: float
+
+    @property
+    def difference(self) -> float:
+        """``a - b``."""
+        return self.a - self.b
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "interval": [number_or_none(self.low), number_or_none(self.high)],
+            "a_better": number_or_none(self.better),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B; ``str()`` is a table, ``to_dict()`` what ``--json`` prints.
+
+    Args:
+        protocol, subset, version: what was scored and how; what the truth calls itself.
+        tious: the thresholds.
+        level, resamples, seed: of the bootstrap.
+        mAP: threshold -> difference of mAP.
+        averages: name -> difference of the mean over thresholds.
+        per_class: label -> threshold, and ``"mean"`` over all thresholds -> difference of AP.
+        counts: videos, instances, classes, and the detections of A and of B that count.
+        oddities: ``"a"`` and ``"b"`` -> what was left out or is strange in each.
+    """
+
+    protocol: str
+    subset: str
+    version: str
+    tious: tuple[float, ...]
+    level: float
+    resamples: int
+    seed: int
+    mAP: Mapping[str, Difference]
+    averages: Mapping[str, Difference]
+    per_class: Mapping[str, Mapping[str, Difference]]
+    counts: Mapping[str, int]
+    oddities: Mapping[str, Oddities]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; scores are fractions."""
+        return {
+            "protocol": self.protocol,
+            "subset": self.subset,
+            "truth": self.version,
+            "tiou": list(self.tious),
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "counts": dict(self.counts),
+            "oddities": {side: item.to_dict() for side, item in self.oddities.items()},
+            "mAP": {name: item.to_dict() for name, item in self.mAP.items()},
+            "averages": {name: item.to_dict() for name, item in self.averages.items()},
+            "per_class": {
+                label: {name: item.to_dict() for name, item in row.items()} for label, row in self.per_class.items()
+            },
+        }
+
+    def __str__(self) -> str:
+        counts = self.counts
+        head = [
+            ["protocol", self.protocol],
+            ["subset", self.subset + (f" of {self.version}" if self.version else "")],
+            ["videos", str(counts["videos"])],
+            ["instances", f"{counts['instances']} in {counted(counts['classes'], 'class')}"],
+            ["detections", f"{counts['detections_used_a']} of A and {counts['detections_used_b']} of B used"],
+            ["bootstrap", f"{self.resamples} resamples of videos, seed {self.seed}"],
+        ]
+        titles = ["A", "B", "A - B", f"{100 * self.level:g} % interval", "P(A better)"]
+        rows = [["percent", *titles]]
+        rows += [[f"mAP at {name}", *_cells(item)] for name, item in self.mAP.items()]
+        rows += [[f"average {name}", *_cells(item)] for name, item in self.averages.items()]
+        classes = [["class, mean AP", *titles]]
+        classes += [[label, *_cells(row["mean"])] for label, row in self.per_class.items()]
+        parts = [aligned(head, left=2), aligned(rows), aligned(classes)]
+        parts += [f"notes on {side.upper()}\n{item}" for side, item in self.oddities.items() if item.notes]
+        return "\n\n".join(parts)
+
+
+def compare(
+    a: Detections,
+    b: Detections,
+    truth: Annotations,
+    protocol: str | Protocol = "activitynet",
+    *,
+    subset: str | None = None,
+    tious: Sequence[float] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Comparison:
+    """Score A and B on the same resamples of the videos; arguments as for :func:`~untrimmed.evaluation.evaluate`.
+
+    Raises:
+        InputError: as ``evaluate``, or if ``resamples`` is below 1.
+    """
+    if resamples < 1:
+        raise InputError(f"{resamples} resamples: expected at least 1, usually 1000")
+    rules = protocol_of(protocol)
+    name, part = pick_subset(truth, rules, subset)
+    clean = clean_tious(rules.tious if tious is None else tious)
+    tables = [build_table(detections, part, rules, lowest=clean[0]) for detections in (a, b)]
+    matchings = [match(table, clean) for table in tables]
+    # A video without truth may be known to one result alone; both are weighted by one draw over all of them.
+    universe = {video: place for place, video in enumerate(sorted({v for table in tables for v in table.videos}))}
+    weights = draw_weights(len(universe), resamples, seed)
+    points = [average_precision(*both) for both in zip(tables, matchings, strict=True)]
+    samples = [
+        bootstrap_ap(table, matching, weights[:, [universe[video] for video in table.videos]])
+        for table, matching in zip(tables, matchings, strict=True)
+    ]
+    names = [tiou_name(tiou) for tiou in clean]
+
+    mean_points, mean_samples = [mean_ap(ap) for ap in points], [mean_ap(ap) for ap in samples]
+    per_tiou = _differences(mean_points, mean_samples, level)
+    averages = {
+        span: _differences(
+            [mean[places].mean(keepdims=True) for mean in mean_points],
+            [mean[:, places].mean(axis=1, keepdims=True) for mean in mean_samples],
+            level,
+        )[0]
+        for span, places in averages_of(clean).items()
+    }
+    classes = tables[0].classes
+    flat = _differences([_with_mean(ap) for ap in points], [_with_mean(ap) for ap in samples], level)
+    return Comparison(
+        protocol=rules.name,
+        subset=name,
+        version=truth.version,
+        tious=clean,
+        level=level,
+        resamples=resamples,
+        seed=seed,
+        mAP=dict(zip(names, per_tiou, strict=True)),
+        averages=averages,
+        per_class={
+            label: {row: flat[t * len(classes) + k] for t, row in enumerate([*names, "mean"])}
+            for k, label in enumerate(classes)
+        },
+        counts={
+            "videos": len(part),
+            "classes": len(classes),
+            "instances": len(tables[0].instance_label),
+            "detections_used_a": len(tables[0].row),
+            "detections_used_b": len(tables[1].row),
+        },
+        oddities={
+            side: find_oddities(table, matching, detections, part, truth)
+            for side, table, matching, detections in zip("ab", tables, matchings, (a, b), strict=True)
+        },
+    )
+
+
+def _with_mean(ap: Floats) -> Floats:
+    """``(..., T, K)`` to ``(..., (T + 1) K)``: the mean over the thresholds follows as one more."""
+    return np.concatenate([ap, ap.mean(axis=-2, keepdims=True)], axis=-2).reshape(*ap.shape[:-2], -1)
+
+
+def _differences(points: Sequence[Floats], samples: Sequence[Floats], level: float) -> list[Difference]:
+    """One per column of the two ``(N,)`` points and ``(R, N)`` samples."""
+    a, b = samples
+    low, high = interval(a - b, level)
+    there = (~np.isnan(a)).sum(axis=0)
+    ahead = (a > b).sum(axis=0) + 0.5 * (a == b).sum(axis=0)
+    better = np.where(there > 0, ahead / np.maximum(there, 1), np.nan)
+    columns = np.stack([*points, low, high, better], axis=1)
+    return [Difference(*row) for row in columns.tolist()]
+
+
+def _cells(item: Difference) -> list[str]:
+    ends = f"{_signed(item.low)} .. {_signed(item.high)}"
+    chance = "-" if np.isnan(item.better) else f"{item.better:.3f}"
+    return [percent(item.a), percent(item.b), _signed(item.difference), ends, chance]
+
+
+def _signed(fraction: float) -> str:
+    return "-" if np.isnan(fraction) else f"{100 * fraction:+.2f}"

@@ -1,0 +1,124 @@
+"""What is strange in the input, and what was done with it: nothing is repaired or left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from untrimmed.errors import nearest
+from untrimmed.evaluation.overlap import Matching, Table
+from untrimmed.evaluation.protocols import tiou_name
+from untrimmed.evaluation.text import counted
+from untrimmed.types import Annotations, Detections
+
+
+@dataclass(frozen=True)
+class Oddities:
+    """Counts, and the same as sentences; ``str()`` is a list of them.
+
+    Args:
+        ignored: detections that neither help nor harm: with an unknown label, without one, on Ambiguous segments.
+        odd: what is strange and is counted all the same.
+        notes: a sentence for each that occurs.
+    """
+
+    ignored: Mapping[str, Any]
+    odd: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"ignored": {...}, "odd": {...}, "notes": [...]}``."""
+        return {"ignored": dict(self.ignored), "odd": dict(self.odd), "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        return "\n".join(f"- {note}" for note in self.notes)
+
+
+def find_oddities(
+    table: Table, matching: Matching, detections: Detections, part: Annotations, truth: Annotations
+) -> Oddities:
+    """Look for everything that a reader of the scores should know.
+
+    Args:
+        table, matching: of the detections and ``part``.
+        detections: all that were given.
+        part: the subset that is scored.
+        truth: all annotations.
+    """
+    ignored, odd = _ignored(table, matching), _odd(table, detections, part, truth)
+    return Oddities(ignored, odd, _notes(table, ignored, odd))
+
+
+def _ignored(table: Table, matching: Matching) -> dict[str, Any]:
+    """Detections that neither help nor harm."""
+    dropped = {tiou_name(t): int(n) for t, n in zip(matching.tious, matching.dropped.sum(axis=1), strict=True)}
+    return {
+        "detections_with_unknown_label": sum(table.unknown.values()),
+        "unknown_labels": dict(table.unknown),
+        "detections_without_label": table.unlabelled,
+        "detections_on_ambiguous": dropped if table.ambiguous_count else {},
+        "ambiguous_segments": table.ambiguous_count,
+    }
+
+
+def _odd(table: Table, detections: Detections, part: Annotations, truth: Annotations) -> dict[str, int]:
+    """What is strange and is counted all the same."""
+    length = table.segments[:, 1] - table.segments[:, 0]
+    instance_length = table.instance_segments[:, 1] - table.instance_segments[:, 0]
+    outside = np.bincount(table.video, minlength=len(table.videos)) * ~table.in_truth
+    elsewhere = sum(int(n) for name, n in zip(table.videos, outside, strict=True) if n and name in truth.videos)
+    columns = (table.instance_label, table.instance_video, *table.instance_segments.T)
+    some = set(np.unique(detections.video).tolist())
+    with_detections = {name for index, name in enumerate(detections.video_ids) if index in some}
+    return {
+        "detections_in_videos_without_truth": int(outside.sum()),
+        "of_these_in_other_subsets": elsewhere,
+        "zero_length_detections": int((length == 0).sum()),
+        "reversed_detections": int((length < 0).sum()),
+        "zero_length_instances": int((instance_length == 0).sum()),
+        "reversed_instances": int((instance_length < 0).sum()),
+        "repeated_instances": len(instance_length) - len(np.unique(np.column_stack(columns), axis=0)),
+        "videos_without_detections": len(part.videos.keys() - with_detections),
+        "classes_without_detections": int((np.bincount(table.label, minlength=len(table.classes)) == 0).sum()),
+    }
+
+
+_SENTENCES = {
+    "zero_length_detections": ("detection", "of no length: false positives"),
+    "reversed_detections": ("detection", "whose end lies before its start: false positives"),
+    "zero_length_instances": ("instance", "of no length: cannot be found, count as missed"),
+    "reversed_instances": ("instance", "whose end lies before its start: cannot be found, count as missed"),
+    "repeated_instances": ("instance", "that repeat another of the same class and video: each counts"),
+    "videos_without_detections": ("video", "of the subset without any detection"),
+    "classes_without_detections": ("class", "without any detection: AP 0"),
+}
+
+
+def _notes(table: Table, ignored: Mapping[str, Any], odd: Mapping[str, int]) -> tuple[str, ...]:
+    notes = []
+    if table.unknown:
+        first = max(table.unknown, key=lambda label: table.unknown[label])
+        notes.append(
+            f"{counted(ignored['detections_with_unknown_label'], 'detection')} with a label that no instance has "
+            f"({counted(len(table.unknown), 'label')}): ignored; most often '{first}', "
+            f"{nearest(first, table.classes, limit=4)}"
+        )
+    if table.unlabelled:
+        notes.append(f"{counted(table.unlabelled, 'detection')} without label: ignored, but for average recall")
+    if table.ambiguous_count:
+        dropped = ", ".join(f"{n} at {tiou}" for tiou, n in ignored["detections_on_ambiguous"].items())
+        notes.append(
+            f"{counted(table.ambiguous_count, 'segment')} labelled {table.protocol.ambiguous}: unmatched detections "
+            f"that touch one are dropped ({dropped})"
+        )
+    if outside := odd["detections_in_videos_without_truth"]:
+        where = f" ({odd['of_these_in_other_subsets']} in other subsets)" if odd["of_these_in_other_subsets"] else ""
+        example = table.videos[int(table.video[~table.in_truth[table.video]][0])]
+        notes.append(
+            f"{counted(outside, 'detection')} in videos that the subset lacks{where}, e.g. {example}: false positives"
+        )
+    notes += [f"{counted(odd[key], noun)} {rest}" for key, (noun, rest) in _SENTENCES.items() if odd[key]]
+    return tuple(notes)
