@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from untrimmed.config import check
 from untrimmed.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -47,15 +48,7 @@ def method_config(name: str, values: Mapping[str, Any] | BaseModel | None = None
     if isinstance(values, config):
         return values
     given = values.model_dump() if isinstance(values, BaseModel) else dict(values or {})
-    try:
-        return config.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"method {name} has no setting '{key}': {nearest(key, config.model_fields)}") from None
-        where = f"setting '{key}'" if key else "settings"
-        raise InputError(f"method {name}: {where}: {first['msg']} (given: {first['input']!r})") from None
+    return check(config, given, f"method {name}")
 
 
 def make_method(name: str, config: Mapping[str, Any] | BaseModel | None, channels: int, classes: int) -> nn.Module:
