@@ -210,17 +210,13 @@ class FeatureStore:
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"{where}: not a readable .npy file ({error}); extract this video again") from None
         if array.ndim != 2 or array.dtype.name not in _DTYPES:
-            raise InputError(
-                f"{where}: {array.shape = } of {array.dtype}, expected (T, C) of {', '.join(_DTYPES)}"
-            )
+            raise InputError(f"{where}: {array.shape = } of {array.dtype}, expected (T, C) of {', '.join(_DTYPES)}")
         channels = getattr(self, "channels", array.shape[1])
         if array.shape[1] != channels:
             hint = "; it looks transposed" if array.shape[0] == channels else ""
             raise InputError(f"{where}: {array.shape = }, expected (T, {channels}) as in the other files{hint}")
         if entry.length is not None and entry.length != len(array):
-            raise InputError(
-                f"{where}: {len(array)} rows, but {INDEX} says {entry.length}; extract this video again"
-            )
+            raise InputError(f"{where}: {len(array)} rows, but {INDEX} says {entry.length}; extract this video again")
         return array  # type: ignore[no-any-return]
 
 
@@ -346,7 +342,8 @@ class FeatureWriter:
         """
         if video_id not in self._videos:
             raise InputError(f"feature folder {self.folder}: no features of video '{video_id}'")
-        return self._videos[video_id].get("info", _NOTHING)
+        info: Mapping[str, Any] = self._videos[video_id].get("info", _NOTHING)
+        return info
 
     def add(
         self,
