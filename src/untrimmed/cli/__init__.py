@@ -8,7 +8,8 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import convert
+from untrimmed.cli import compare, convert, evaluate
+from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
 app = typer.Typer(
@@ -20,7 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command(cls=ManyNumbers)(compare.compare)
 app.command()(convert.convert)
+app.command(cls=ManyNumbers)(evaluate.evaluate)
 
 
 def _show_version(wanted: bool) -> None:
@@ -31,9 +34,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
-    ),
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 

@@ -127,7 +127,7 @@ def compare(
     a: Detections,
     b: Detections,
     truth: Annotations,
-    protocol: str | Protocol = "activitynet",
+    protocol: str | Protocol | None = None,
     *,
     subset: str | None = None,
     tious: Sequence[float] | None = None,
@@ -142,7 +142,7 @@ def compare(
     """
     if resamples < 1:
         raise InputError(f"{resamples} resamples: expected at least 1, usually 1000")
-    rules = protocol_of(protocol)
+    rules = protocol_of(protocol, truth)
     name, part = pick_subset(truth, rules, subset)
     clean = clean_tious(rules.tious if tious is None else tious)
     tables = [build_table(detections, part, rules, lowest=clean[0]) for detections in (a, b)]

@@ -68,14 +68,20 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
 """Name -> protocol."""
 
 
-def protocol_of(protocol: str | Protocol) -> Protocol:
+def protocol_of(protocol: str | Protocol | None, truth: Annotations | None = None) -> Protocol:
     """The protocol of that name; a protocol is returned as it is.
 
+    None stands for the protocol that the truth calls for: ``thumos14`` if it has segments labelled ``Ambiguous``,
+    else ``activitynet``.
+
     Raises:
-        InputError: if there is none; the message suggests the nearest name.
+        InputError: if there is none of that name; the message suggests the nearest one.
     """
     if isinstance(protocol, Protocol):
         return protocol
+    if protocol is None:
+        thumos = PROTOCOLS["thumos14"]
+        return thumos if truth is not None and thumos.ambiguous in truth.labels else PROTOCOLS["activitynet"]
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}': {nearest(protocol, PROTOCOLS)}")
     return PROTOCOLS[protocol]

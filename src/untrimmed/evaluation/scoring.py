@@ -202,7 +202,7 @@ class Evaluation:
 def evaluate(
     detections: Detections,
     truth: Annotations,
-    protocol: str | Protocol = "activitynet",
+    protocol: str | Protocol | None = None,
     *,
     subset: str | None = None,
     tious: Sequence[float] | None = None,
@@ -216,7 +216,8 @@ def evaluate(
     Args:
         detections: what a method found, in seconds.
         truth: all annotations; only one subset is scored.
-        protocol: ``"activitynet"``, ``"thumos14"``, ``"hacs"``, or one of your own.
+        protocol: ``"activitynet"``, ``"thumos14"``, ``"hacs"``, or one of your own; None: ``thumos14`` if the
+            truth has Ambiguous segments, else ``activitynet``.
         subset: default: that of the protocol; ``"all"`` for every video.
         tious: thresholds in (0, 1]; default: those of the protocol.
         lengths: rising edges in seconds of the length groups; default: those of the protocol.
@@ -227,7 +228,7 @@ def evaluate(
     Raises:
         InputError: for an unknown protocol or subset, a subset without instances, or a number out of range.
     """
-    rules = protocol_of(protocol)
+    rules = protocol_of(protocol, truth)
     name, part = pick_subset(truth, rules, subset)
     clean = clean_tious(rules.tious if tious is None else tious)
     edges = _edges(rules.lengths if lengths is None else lengths)

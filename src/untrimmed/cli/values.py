@@ -1,0 +1,86 @@
+"""Options that take several numbers: ``--tiou 0.3 0.4 0.5``, which command line parsers do not know by themselves.
+
+Also understood: the option repeated, commas or blanks within one value, and ranges ``0.5:0.05:0.95`` (first, step,
+last). A file that is named like a number is written with its folder, ``./0.5``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from typer.core import TyperCommand
+
+from untrimmed.errors import InputError
+
+_MOST = 1000
+
+
+class ManyNumbers(TyperCommand):
+    """A command whose repeatable options take every number that follows them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as usual, once the numbers are spread."""
+        options = [name for param in self.params if getattr(param, "multiple", False) for name in param.opts]
+        return super().parse_args(ctx, spread(args, options))
+
+
+def spread(args: Sequence[str], options: Collection[str]) -> list[str]:
+    """``["--tiou", "0.3", "0.4"]`` to ``["--tiou", "0.3", "--tiou", "0.4"]`` for each of ``options``."""
+    result: list[str] = []
+    current, takes_next = "", False
+    for place, token in enumerate(args):
+        if token == "--":
+            return result + list(args[place:])
+        name, equals, _ = token.partition("=")
+        if takes_next:
+            takes_next = False
+        elif name in options:
+            current, takes_next = name, not equals
+        elif current and _is_numbers(token):
+            result.append(current)
+        else:
+            current = ""
+        result.append(token)
+    return result
+
+
+def numbers(values: Sequence[str] | None, option: str) -> list[float] | None:
+    """The numbers in the values given for an option, in order; None if it was not given.
+
+    Raises:
+        InputError: if a part is no finite number or range.
+    """
+    if not values:
+        return None
+    parts = [part for value in values for part in value.replace(",", " ").split()]
+    if not parts:
+        raise InputError(f"{option}: no number given, expected e.g. {option} 0.3 0.4 0.5")
+    return [number for part in parts for number in _range(part, option)]
+
+
+def _range(part: str, option: str) -> list[float]:
+    try:
+        ends = [Decimal(piece) for piece in part.split(":")]
+    except InvalidOperation:
+        raise InputError(f"{option}: '{part}' is not a number") from None
+    if not all(end.is_finite() and math.isfinite(float(end)) for end in ends):
+        raise InputError(f"{option}: '{part}' is not a finite number")
+    if len(ends) == 1:
+        return [float(ends[0])]
+    if len(ends) != 3 or not ends[1] > 0 or ends[2] < ends[0] or (ends[2] - ends[0]) / ends[1] > _MOST:
+        raise InputError(f"{option}: '{part}' is not a range FIRST:STEP:LAST, e.g. 0.5:0.05:0.95")
+    first, step, last = ends
+    return [float(first + step * i) for i in range(int((last - first) / step) + 1)]
+
+
+def _is_numbers(token: str) -> bool:
+    if not any(character.isdigit() for character in token):
+        return False
+    try:
+        numbers([token], "")
+    except InputError:
+        return False
+    return True
