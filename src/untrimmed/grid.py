@@ -19,7 +19,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral, Rational, Real
-from typing import Any, Literal
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
 
@@ -74,12 +77,20 @@ class SnippetGrid:
         """Time of the left edge of step 0 in seconds; negative if the window is shorter than the stride."""
         return float(self._lead / self.fps)
 
-    def steps_to_seconds(self, steps: float) -> float:
-        """Time in seconds of a continuous position on the step axis (any array type works too)."""
+    @overload
+    def steps_to_seconds(self, steps: float) -> float: ...
+    @overload
+    def steps_to_seconds(self, steps: NDArray[Any]) -> NDArray[np.float64]: ...
+    def steps_to_seconds(self, steps: Any) -> Any:
+        """Time in seconds of continuous positions on the step axis (numbers, numpy arrays, torch tensors)."""
         return self.start_seconds + steps * self.seconds_per_step
 
-    def seconds_to_steps(self, seconds: float) -> float:
-        """Continuous position on the step axis of a time in seconds (any array type works too)."""
+    @overload
+    def seconds_to_steps(self, seconds: float) -> float: ...
+    @overload
+    def seconds_to_steps(self, seconds: NDArray[Any]) -> NDArray[np.float64]: ...
+    def seconds_to_steps(self, seconds: Any) -> Any:
+        """Continuous positions on the step axis of times in seconds (numbers, numpy arrays, torch tensors)."""
         return (seconds - self.start_seconds) / self.seconds_per_step
 
     def step_at(self, seconds: float, rounding: Rounding = "floor") -> int:
