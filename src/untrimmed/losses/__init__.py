@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Term:
     """One term of a loss, not yet divided.
 
     What a term is divided by (its positives, its steps) is known only once every micro-batch and every process has
     been seen. Whoever adds up terms therefore adds sums and counts apart, and divides once: one process, several
     processes and gradient accumulation then give the same gradient.
 
-    Attributes:
+    Args:
         sum: scalar, differentiable.
         count: how many elements ``sum`` adds up, at least 0; carries no gradient.
         weight: factor of ``sum / count`` in the total loss.

@@ -1,0 +1,1 @@
+"""Parts of networks that can be used alone, in steps. Shapes: B batch, C channels, T time steps."""

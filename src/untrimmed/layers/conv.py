@@ -1,0 +1,88 @@
+"""Convolutions over time that respect a mask: what lies in padding or in a gap is zero after every layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def masked(features: Tensor, mask: Tensor) -> Tensor:
+    """Features (B, C, T) with zeros where the mask (B, T), bool, is false."""
+    return features * mask[:, None].to(features.dtype)
+
+
+def pad_steps(features: Tensor, multiple: int) -> Tensor:
+    """The last axis padded with zeros to the next multiple of ``multiple``; any shape and dtype."""
+    missing = -features.shape[-1] % multiple
+    return F.pad(features, (0, missing)) if missing else features
+
+
+def widened(values: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+class SegmentNorm(nn.Module):
+    """Group normalisation (Wu and He, ECCV 2018) in which sets of time steps are normalised apart.
+
+    The steps of each set share one mean and variance per sample and group of channels; steps in no set neither count
+    nor get a value. With one set of all steps this is group normalisation. It serves masks (the set of valid steps:
+    how far a window is padded then changes nothing) and levels of a pyramid laid side by side (one set a level).
+
+    Args:
+        groups: of channels; divides ``channels``.
+        channels: C.
+        eps: added to the variance.
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.groups = groups
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor, sets: Tensor) -> Tensor:
+        """Normalise.
+
+        Args:
+            features: (B, C, T).
+            sets: (B, S, T) float32, 1 where a step belongs to a set and 0 elsewhere; each step is in one set at most.
+
+        Returns:
+            (B, C, T), zero at steps in no set; in float32 at least, as the statistics need the precision.
+        """
+        batch, channels, steps = features.shape
+        with torch.autocast(features.device.type, enabled=False):
+            wide = widened(features)
+            grouped = wide.view(batch, self.groups, -1, steps)
+            sets = sets.to(wide.dtype)
+            count = (sets.sum(-1) * (channels // self.groups)).clamp(min=1)[:, None]
+            mean = grouped.sum(2) @ sets.mT / count
+            centred = grouped - (mean @ sets)[:, :, None]
+            variance = centred.square().sum(2) @ sets.mT / count
+            scaled = centred * ((variance + self.eps).rsqrt() @ sets)[:, :, None]
+            flat = scaled.view(batch, channels, steps)
+            return torch.addcmul(self.bias[:, None] * sets.sum(1)[:, None], flat, self.weight[:, None])
+
+
+class Tower(nn.Module):
+    """Blocks of convolution (kernel 3), normalisation and ReLU (section 3.4 of VSGN; the towers of RetinaNet).
+
+    Args:
+        channels: C, in and out.
+        depth: number of blocks.
+        groups: of the normalisation.
+    """
+
+    def __init__(self, channels: int, depth: int, groups: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(depth))
+        self.norms = nn.ModuleList(SegmentNorm(groups, channels) for _ in range(depth))
+
+    def forward(self, features: Tensor, sets: Tensor) -> Tensor:
+        """(B, C, T) and the sets of steps (B, S, T) of :class:`SegmentNorm` -> (B, C, T), zero at steps in no set."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            features = F.relu(norm(conv(features), sets))
+        return features

@@ -1,0 +1,306 @@
+"""VSGN: Video Self-Stitching Graph Network (Zhao, Thabet and Ghanem, ICCV 2021).
+
+A short clip is put before the network twice in one window: as it is (clip O), then a gap of zeros, then stretched to
+fill the rest (clip U)::
+
+    steps   0              M     M+G                                      L
+            |--- clip O ---| gap |----------------- clip U ---------------|
+
+The windowing (:mod:`untrimmed.data.windows`) does that; here is the network: a pyramid of cross-scale graph networks
+(section 3.3) and four heads (section 3.4). Steps of neither clip (gap, padding) are zero after every layer, neither
+lend nor borrow features, and carry no anchors. A window without clip U is an ordinary window.
+
+What the paper leaves open, and how it is settled
+- Stem: one convolution of kernel 3 and stride 2 with ReLU, which the level lengths L / 2^(l+1) ask for.
+- Skip connection: convolution and ReLU on the encoder's level, added to the deconvolved coarser level, smoothed.
+- Whose features M_adj and M_scr read: the finest level of the decoder. How M_adj reads them and in which unit it
+  answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window.
+- Start and end regions: a tenth of the length to either side, as BSN's paper says, but at least 1.5 steps.
+- Anchors and what becomes of them are cut to the piece that holds the anchor's centre before they are matched, and
+  when detections are made. The loss of M_loc sees them uncut, since a cut end has no gradient to bring it back.
+- An anchor that matches instances of several classes is a positive of each. Instances without label make no
+  positives and no negatives.
+- Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
+- The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
+
+Departures, all off by default: ``keep_best``, ``encoder_norm``, ``residual``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from untrimmed.data.batch import Batch
+from untrimmed.layers.anchors import apply_offsets, clip_segments, pieces, pyramid_anchors
+from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, read_curves
+from untrimmed.layers.conv import SegmentNorm, Tower, masked, pad_steps
+from untrimmed.layers.graph import EdgeConv, knn_graph
+from untrimmed.layers.matching import match, pad_instances, take_instances
+from untrimmed.layers.pyramid import SideBySide, TopDown, clip_at
+from untrimmed.losses import Term
+from untrimmed.losses.classification import balanced_terms, focal_term
+from untrimmed.losses.regression import giou_term
+from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.timemap import ORIGINAL, UPSCALED
+
+STEM_STRIDE = 2
+
+
+class Config(BaseModel):
+    """Settings of VSGN; defaults are those of the paper on ActivityNet-v1.3 (section 4.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int = Field(256, ge=1, description="C, throughout the network")
+    levels: int = Field(5, ge=1, description="of the pyramid")
+    neighbours: int = Field(10, ge=1, description="K, edges into a node of the graph")
+    edges: Literal["half", "free", "cross"] = Field(
+        "half", description="K/2 free and K/2 cross-scale edges, K free or K cross-scale ones (Table 5)"
+    )
+    graph_levels: tuple[int, ...] | None = Field(
+        None, description="levels, from 1, with a graph branch; the others are convolutions (Table 4); None: all"
+    )
+    anchor_sizes: tuple[float, ...] = Field(
+        (32.0, 48.0), min_length=1, description="lengths at the first level in steps; doubled from level to level"
+    )
+    class_agnostic: bool = Field(False, description="one score for any action; labels come by fusion")
+    predictions: Literal["both", "original", "upscaled"] = Field(
+        "both", description="the clip of a stitched window that detections are taken from (Table 3)"
+    )
+    head_blocks: int = Field(4, ge=1, description="blocks in M_loc and in M_cls")
+    norm_groups: int = Field(32, ge=1, description="of the group normalisation; divides channels")
+    tiou_loc: float = Field(0.6, gt=0, le=1, description="from which on an anchor is a positive of M_loc")
+    tiou_cls: float = Field(0.6, gt=0, le=1, description="from which on a segment of M_loc is one of M_cls")
+    tiou_adj: float = Field(0.7, gt=0, le=1, description="from which on a segment of M_loc is one of M_adj")
+    weight_cls: float = Field(1.0, ge=0, description="lambda of Eq. 4")
+    weight_adj: float = Field(1.0, ge=0, description="lambda of Eq. 4")
+    weight_scr: float = Field(1.0, ge=0, description="lambda of Eq. 4")
+    focal_alpha: float = Field(0.25, gt=0, lt=1)
+    focal_gamma: float = Field(2.0, ge=0)
+    boundary_region: float = Field(0.1, gt=0, description="half width of start and end regions, in action lengths")
+    boundary_least: float = Field(1.5, ge=0.5, description="smallest half width of these regions, in steps")
+    score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped")
+    max_detections: int = Field(2000, ge=1, description="of a window, before suppression")
+
+    keep_best: bool = Field(
+        False, description="departure: the best anchor of each instance is a positive too (the released code)"
+    )
+    encoder_norm: bool = Field(False, description="departure: group normalisation after each layer of the encoder")
+    residual: bool = Field(False, description="departure: each level of the encoder adds its input to its branches")
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.channels % self.norm_groups:
+            raise ValueError(f"norm_groups is {self.norm_groups}, expected a divisor of channels = {self.channels}")
+        wrong = [level for level in self.graph_levels or () if not 1 <= level <= self.levels]
+        if wrong:
+            raise ValueError(f"graph_levels holds {wrong[0]}, expected levels from 1 to {self.levels}")
+        if min(self.anchor_sizes) <= 0:
+            raise ValueError(f"anchor_sizes are {self.anchor_sizes}, expected lengths above 0")
+        return self
+
+
+class CrossScaleGraph(nn.Module):
+    """One level of the encoder, xGN (Fig. 4, Eqs. 2 and 3): ``pool(relu(graph branch + temporal branch))``."""
+
+    def __init__(self, config: Config, graph: bool) -> None:
+        super().__init__()
+        channels = config.channels
+        self.neighbours, self.edges, self.residual = config.neighbours, config.edges, config.residual
+        self.temporal = nn.Conv1d(channels, channels, 3, padding=1)
+        self.graph = EdgeConv(channels, channels) if graph else None
+        self.norm = SegmentNorm(config.norm_groups, channels) if config.encoder_norm else None
+
+    def forward(self, features: Tensor, clip: Tensor) -> Tensor:
+        """(B, C, T) of clips (B, T) -> (B, C, T / 2), of which the steps whose centres lie in no clip are not yet
+        zero."""
+        mask = clip > 0
+        mixed = self.temporal(features)
+        if self.graph is not None:
+            indices, valid = knn_graph(features, self.neighbours, mask, clip, kind=self.edges)
+            mixed = mixed + self.graph(features, indices, valid)
+        if self.norm is not None:
+            mixed = self.norm(mixed, mask[:, None].float())
+        if self.residual:
+            mixed = mixed + features
+        return F.max_pool1d(masked(F.relu(mixed), mask), 2)
+
+
+class Head(nn.Module):
+    """M_loc and M_cls: a tower, then a convolution of kernel 1; shared by all levels."""
+
+    def __init__(self, config: Config, outputs: int) -> None:
+        super().__init__()
+        self.tower = Tower(config.channels, config.head_blocks, config.norm_groups)
+        self.out = nn.Conv1d(config.channels, outputs * len(config.anchor_sizes), 1)
+        self.outputs = outputs
+
+    def forward(self, levels: Tensor, layout: SideBySide) -> Tensor:
+        """(B, C, P) side by side -> (B, outputs, A), in the order of the anchors."""
+        values = layout.values(self.out(self.tower(levels, layout.sets)))
+        by_size = values.view(values.shape[0], -1, self.outputs, values.shape[-1])
+        return by_size.transpose(1, 2).flatten(2)
+
+
+class Anchors(NamedTuple):
+    """The anchors of a batch.
+
+    Attributes:
+        segments: (1, A, 2), the same in all windows, in steps.
+        bounds: (B, A, 2), the piece that holds the centre of each.
+        clip: (B, A), which clip that is; 0 for anchors that take no part.
+    """
+
+    segments: Tensor
+    bounds: Tensor
+    clip: Tensor
+
+
+class VSGN(nn.Module):
+    """The network.
+
+    Args:
+        config: settings.
+        channels: of the features.
+        classes: number of labels; not used if class-agnostic.
+    """
+
+    def __init__(self, config: Config, channels: int, classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = 1 if config.class_agnostic else classes
+        self.strides = [STEM_STRIDE * 2 ** (level + 1) for level in range(config.levels)]
+        graphs = range(1, config.levels + 1) if config.graph_levels is None else config.graph_levels
+        self.stem = nn.Conv1d(channels, config.channels, 3, stride=STEM_STRIDE, padding=1)
+        self.stem_norm = SegmentNorm(config.norm_groups, config.channels) if config.encoder_norm else None
+        self.encoder = nn.ModuleList(CrossScaleGraph(config, level + 1 in graphs) for level in range(config.levels))
+        self.decoder = TopDown(config.channels, config.levels)
+        self.loc = Head(config, 2)
+        self.cls = Head(config, self.classes)
+        self.adj = BoundaryAdjust(config.channels)
+        self.scr = nn.Sequential(
+            nn.Conv1d(config.channels, config.channels, 3, padding=1), nn.ReLU(), nn.Conv1d(config.channels, 3, 1)
+        )
+        prior = 0.01
+        nn.init.constant_(self.cls.out.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+
+    def forward(self, batch: Batch) -> Raw:
+        """The network on windows of any length.
+
+        Returns:
+            With P the number of steps, padded to a multiple of the coarsest stride, and A the number of anchors:
+            ``classes`` (B, K, A) logits; ``located`` (B, A, 2) segments of M_loc, not cut to their pieces;
+            ``adjusted`` (B, A, 2) those of M_adj; ``curves`` (B, 3, P) logits of action, start and end.
+        """
+        clip = pad_steps(batch.clip, self.strides[-1])
+        anchors = self._anchors(clip)
+        masks = [clip_at(clip, stride) > 0 for stride in self.strides]
+        levels = self.decoder(self._encode(pad_steps(batch.features, self.strides[-1]), clip, masks), masks)
+        layout = SideBySide(masks)
+        joined = layout.join(levels)
+        located = apply_offsets(anchors.segments, self.loc(joined, layout).mT)
+        finest, stride = levels[0], self.strides[0]
+        return {
+            "classes": self.cls(joined, layout),
+            "located": located,
+            "adjusted": self.adj(finest, clip_segments(located, anchors.bounds), anchors.bounds, stride),
+            "curves": F.interpolate(self.scr(finest).float(), scale_factor=float(stride), mode="linear"),
+        }
+
+    def _encode(self, features: Tensor, clip: Tensor, masks: list[Tensor]) -> list[Tensor]:
+        nodes = clip_at(clip, STEM_STRIDE)
+        current = self.stem(features)
+        if self.stem_norm is not None:
+            current = self.stem_norm(current, (nodes > 0)[:, None].float())
+        current = masked(F.relu(current), nodes > 0)
+        levels = []
+        for level, mask, stride in zip(self.encoder, masks, self.strides, strict=True):
+            current = masked(level(current, nodes), mask)
+            nodes = clip_at(clip, stride)
+            levels.append(current)
+        return levels
+
+    def _anchors(self, clip: Tensor) -> Anchors:
+        """The anchors for clips (B, P), P a multiple of the coarsest stride."""
+        segments = pyramid_anchors(clip.shape[1], self.strides, self.config.anchor_sizes, clip.device)
+        # Centres are whole numbers, the first step of the cell's second half, since strides are even.
+        centers = segments.mean(-1).long()
+        return Anchors(segments[None], pieces(clip)[:, centers], clip[:, centers])
+
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+        """Eq. 4: M_loc (GIoU), M_cls (focal), M_adj (GIoU) and M_scr (the curves of action, start and end)."""
+        config = self.config
+        clip = pad_steps(batch.clip, self.strides[-1])
+        anchors = self._anchors(clip)
+        allowed = anchors.clip > 0
+        instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
+        located = clip_segments(raw["located"], anchors.bounds)
+        start = clip_segments(anchors.segments, anchors.bounds)
+        loc = match(start, instances, allowed, config.tiou_loc, keep_best=config.keep_best)
+        cls = match(located, instances, allowed, config.tiou_cls, keep_best=config.keep_best)
+        adj = match(located, instances, allowed, config.tiou_adj, keep_best=config.keep_best)
+        labels = instances.labels.clamp(0, 0 if config.class_agnostic else None)
+        of_class = F.one_hot(labels, self.classes).to(raw["classes"].dtype)
+        terms = {
+            "loc": giou_term(raw["located"], take_instances(instances.segments, loc.nearest), loc.positive),
+            "cls": focal_term(
+                raw["classes"],
+                (cls.pairs.to(of_class.dtype) @ of_class).clamp(max=1).mT,
+                allowed & ~cls.ignored,
+                count=cls.positive.sum(),
+                alpha=config.focal_alpha,
+                gamma=config.focal_gamma,
+                weight=config.weight_cls,
+            ),
+            "adj": giou_term(
+                raw["adjusted"],
+                take_instances(instances.segments, adj.nearest),
+                adj.positive,
+                weight=config.weight_adj,
+            ),
+        }
+        curves = boundary_labels(instances, clip.shape[1], region=config.boundary_region, least=config.boundary_least)
+        for row, name in enumerate(("action", "start", "end")):
+            terms[f"{name}_positive"], terms[f"{name}_negative"] = balanced_terms(
+                raw["curves"][:, row], curves[:, row], clip > 0, weight=config.weight_scr
+            )
+        return terms
+
+    @torch.no_grad()
+    def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
+        """Segments with the score ``c * p_start(start) * p_end(end)``, one per anchor and class.
+
+        They are cut to the piece of their anchor. In stitched windows only those of the clips that ``predictions``
+        names are given; windows without clip U give all. At most ``max_detections`` each, of a score of at least
+        ``score_threshold``.
+        """
+        clip = pad_steps(batch.clip, self.strides[-1])
+        anchors = self._anchors(clip)
+        segments = clip_segments(raw["adjusted"].float(), anchors.bounds)
+        # Read between the centres of the piece's outermost steps: what lies beyond belongs to the gap.
+        inner = segments.clamp(min=anchors.bounds[..., :1] + 0.5, max=anchors.bounds[..., 1:] - 0.5)
+        curves = raw["curves"].float().sigmoid()
+        edge = read_curves(curves[:, 1:2], inner[..., 0]) * read_curves(curves[:, 2:3], inner[..., 1])
+        usable = (anchors.clip > 0) & (segments[..., 1] > segments[..., 0])
+        if self.config.predictions != "both":
+            wanted = ORIGINAL if self.config.predictions == "original" else UPSCALED
+            stitched = (clip == UPSCALED).any(1, keepdim=True)
+            usable &= (anchors.clip == wanted) | ~stitched
+        scores = (raw["classes"].float().sigmoid() * edge).masked_fill(~usable[:, None], -1).flatten(1)
+        best, index = scores.topk(min(self.config.max_detections, scores.shape[1]))
+        count = anchors.clip.shape[1]
+        centers = anchors.segments[0].mean(-1)
+        found = []
+        for row in range(len(batch)):
+            kept = index[row, best[row] >= self.config.score_threshold]
+            labels = torch.full_like(kept, -1) if self.config.class_agnostic else kept // count
+            found.append(
+                StepDetections(segments[row, kept % count], best[row, : len(kept)], labels, centers[kept % count])
+            )
+        return found
