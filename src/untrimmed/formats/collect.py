@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -63,8 +64,8 @@ class Collector:
             )
         row = self._rows.setdefault(video_id, _Row())
         for name, value in (("subset", subset or None), ("duration", duration), ("fps", fps)):
-            known = getattr(row, name) or None
-            if value is not None and known is not None and known != value:
+            known = getattr(row, name)
+            if value is not None and known not in (None, "", value):
                 raise InputError(
                     f"{self._path}: {place}: the {name} of video {shown(video_id)} is {value}, "
                     f"but was {known} before; keep one of them"
@@ -100,3 +101,46 @@ class Collector:
             ),
             version,
         )
+
+
+def losses(annotations: Annotations, *kept: str) -> tuple[str, ...]:
+    """What a truth has that a format does not keep, one phrase each.
+
+    Args:
+        annotations: the truth that was written.
+        kept: what the format does keep: ``subset``, ``duration``, ``fps``, ``empty`` (videos without instances),
+            ``version``, ``instance extra``.
+    """
+    videos = list(annotations)
+    counts = {
+        "subset": ("the subset", sum(bool(video.subset) for video in videos)),
+        "duration": ("the duration", sum(video.duration is not None for video in videos)),
+        "fps": ("the frame rate", sum(video.fps is not None for video in videos)),
+        "instance extra": ("further keys of instances", sum(any(video.instances.extra) for video in videos)),
+        "video extra": ("further keys", sum(bool(video.extra) for video in videos)),
+    }
+    lost = [f"{what} of {_videos(count)}" for key, (what, count) in counts.items() if count and key not in kept]
+    empty = sum(not len(video.instances) for video in videos)
+    if empty and "empty" not in kept:
+        lost.insert(0, f"{_videos(empty)} without instances")
+    if annotations.version and "version" not in kept:
+        lost.append(f"the name of the truth, {shown(annotations.version)}")
+    if annotations.extra:
+        lost.append(f"the keys {', '.join(shown(key) for key in annotations.extra)} of the whole file")
+    return tuple(lost)
+
+
+def subset_of(path: str | Path) -> str:
+    """The subset that the name of a data set's file says, e.g. ``training`` for ``Charades_v1_train.csv``; else
+    empty."""
+    match = re.search(r"(?<![a-z])(train|val|test)", Path(path).name.lower())
+    return {"train": "training", "val": "validation", "test": "testing"}[match[1]] if match else ""
+
+
+def tells_subset(annotations: Annotations, path: str | Path) -> tuple[str, ...]:
+    """``("subset",)``, for :func:`losses`, if the name of the file says the subset of all videos."""
+    return ("subset",) if annotations.subsets in ((), (subset_of(path),)) else ()
+
+
+def _videos(count: int) -> str:
+    return "1 video" if count == 1 else f"{count} videos"

@@ -21,6 +21,8 @@ import json
 import os
 import re
 import secrets
+import shutil
+import urllib.parse
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,8 +88,7 @@ def read_text(path: str | Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         hint = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise InputError(
-            f"{path}: line {line}: byte 0x{content[error.start]:02x} is not UTF-8 text{hint}; "
-            "save the file as UTF-8"
+            f"{path}: line {line}: byte 0x{content[error.start]:02x} is not UTF-8 text{hint}; save the file as UTF-8"
         ) from None
 
 
@@ -181,6 +182,8 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         if error.errno in _FULL:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         raise
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: cannot be written: a name holds half of a surrogate pair") from None
     finally:
         raw.close()
         if not direct:
@@ -205,6 +208,45 @@ def write_json(path: str | Path, value: Any, indent: int | None = None) -> None:
     except ValueError:
         raise InputError(f"{path}: cannot be written: a value is NaN or infinite, which JSON has not") from None
     write_text(path, text + "\n")
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder that appears under ``path`` only if the block ends without an error.
+
+    The block gets a temporary folder beside it to write into.
+
+    Raises:
+        InputError: if ``path`` is a file or holds something, or cannot be written.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{path}: is a folder that holds files; give a new or an empty one")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{path}: is a file, expected a folder to write into")
+    if not target.parent.is_dir():
+        raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_name(video_id: str, suffix: str) -> str:
+    """A name for the file of a video that every file system takes: odd characters are percent-encoded.
+
+    ``urllib.parse.unquote`` of the stem gives the id again.
+    """
+    name = urllib.parse.quote(video_id, safe=" ()+,=@!~[]")
+    # A leading dot would hide the file, and spell "." and ".." besides.
+    return ("%2E" + name[1:] if name.startswith(".") else name) + suffix
 
 
 class _Duplicate(Exception):

@@ -1,0 +1,274 @@
+"""Which formats there are, and which of them a file has: the one place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.formats import activitynet, charades, csv, elan, epic, schema, thumos14, webvtt
+from untrimmed.formats.io import parse_json, read_text, shown
+from untrimmed.types import Annotations, Detections
+
+Losses = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What can be read and written in a format; None where it cannot."""
+
+    about: str
+    read_truth: Callable[..., Annotations] | None = None
+    write_truth: Callable[[Annotations, str | Path], Losses] | None = None
+    read_results: Callable[..., Detections] | None = None
+    write_results: Callable[..., Losses] | None = None
+
+
+FORMATS = {
+    "activitynet": Format(
+        "ActivityNet-style JSON, .json or .json.gz",
+        activitynet.read_truth,
+        activitynet.write_truth,
+        activitynet.read_results,
+        activitynet.write_results,
+    ),
+    "charades": Format("Charades CSV", charades.read_truth, charades.write_truth),
+    "csv": Format(
+        "plain CSV with the columns video, label, start, end[, score]",
+        csv.read_truth,
+        csv.write_truth,
+        csv.read_results,
+        csv.write_results,
+    ),
+    "elan": Format("ELAN, an .eaf file or a folder of them", elan.read_truth, elan.write_truth),
+    "epic": Format("EPIC-Kitchens CSV", epic.read_truth, epic.write_truth),
+    "thumos14": Format(
+        "THUMOS14 text: a folder of truth, or a file of results",
+        thumos14.read_truth,
+        thumos14.write_truth,
+        thumos14.read_results,
+        thumos14.write_results,
+    ),
+    "webvtt": Format("WebVTT subtitles, a .vtt file or a folder of them", write_results=webvtt.write_results),
+}
+"""Name -> what it can do."""
+
+_OUTPUT_SUFFIXES = {
+    ".json": "activitynet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".eaf": "elan",
+    ".vtt": "webvtt",
+    ".txt": "thumos14",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file was found to hold.
+
+    Args:
+        format: its name in :data:`FORMATS`.
+        value: truth or results.
+        extra: the further keys of a JSON file of results.
+    """
+
+    format: str
+    value: Annotations | Detections
+    extra: activitynet.ResultsExtra | None = None
+
+
+def read(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    epic_label: epic.Label = "action",
+    tiers: Iterable[str] | None = None,
+) -> Content:
+    """Read truth or results, whichever the file or folder holds.
+
+    Args:
+        path: file or folder.
+        format: a name in :data:`FORMATS`; told from the content if None.
+        epic_label: what EPIC-Kitchens labels are: ``action``, ``verb`` or ``noun``.
+        tiers: the tiers of ELAN files to read; all if None.
+
+    Raises:
+        InputError: if the format is unknown or the content malformed.
+    """
+    path = Path(path)
+    if format is not None:
+        schema.choice("format", format, FORMATS)
+    if format == "webvtt" or path.suffix == ".vtt":
+        raise InputError(f"{path}: subtitles are written for players and cannot be read back; give the JSON or CSV")
+    if path.is_dir():
+        return _read_folder(path, format, tiers)
+    text = read_text(path)
+    format = format or _told(path, text)
+    if format == "activitynet":
+        return _read_json(path, parse_json(text, path))
+    if format in ("csv", "epic", "charades"):
+        table = csv.table_of(text, path)
+        if format == "epic":
+            return Content(format, epic.truth_of(table, epic_label))
+        if format == "charades":
+            return Content(format, charades.truth_of(table))
+        return Content(format, csv.results_of(table) if csv.is_results(table) else csv.truth_of(table))
+    if format == "elan":
+        return Content(format, elan.read_truth(path, tiers))
+    if thumos14.is_class_file(path):
+        return Content(format, thumos14.read_truth(path))
+    return Content(format, thumos14.read_results(path))
+
+
+def read_annotations(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    epic_label: epic.Label = "action",
+    tiers: Iterable[str] | None = None,
+) -> Annotations:
+    """Read truth; arguments and errors as for :func:`read`.
+
+    Raises:
+        InputError: also if it holds results.
+    """
+    value = read(path, format, epic_label=epic_label, tiers=tiers).value
+    if not isinstance(value, Annotations):
+        raise InputError(f"{path}: holds results, expected truth; are the two files swapped?")
+    return value
+
+
+def read_detections(path: str | Path, format: str | None = None) -> Detections:
+    """Read results; arguments and errors as for :func:`read`.
+
+    Raises:
+        InputError: also if it holds truth.
+    """
+    value = read(path, format).value
+    if not isinstance(value, Detections):
+        raise InputError(f"{path}: holds truth, expected results; are the two files swapped?")
+    return value
+
+
+def write_annotations(annotations: Annotations, path: str | Path, format: str | None = None) -> Losses:
+    """Write truth.
+
+    Args:
+        annotations: what to write.
+        path: file, or for formats of many files a new folder.
+        format: a name in :data:`FORMATS`; told from the suffix if None.
+
+    Returns:
+        What the format cannot keep, one phrase each.
+
+    Raises:
+        InputError: if the format has no form for truth or for this truth, or the file cannot be written.
+    """
+    name = _output_format(path, format)
+    write = FORMATS[name].write_truth
+    if write is None:
+        raise InputError(f"{path}: {name} has no form for truth; {_able('write_truth')} have one")
+    return write(annotations, path)
+
+
+def write_detections(
+    detections: Detections,
+    path: str | Path,
+    format: str | None = None,
+    *,
+    extra: activitynet.ResultsExtra | None = None,
+) -> Losses:
+    """Write results; arguments and errors as for :func:`write_annotations`.
+
+    Args:
+        detections: what to write.
+        path: file, or for formats of many files a new folder.
+        format: a name in :data:`FORMATS`; told from the suffix if None.
+        extra: further keys, which only JSON keeps.
+    """
+    name = _output_format(path, format)
+    write = FORMATS[name].write_results
+    if write is None:
+        raise InputError(f"{path}: {name} has no form for results; {_able('write_results')} have one")
+    if name == "activitynet":
+        return write(detections, path, extra)
+    lost = write(detections, path)
+    if extra is not None and extra.top:
+        lost += (f"the keys {', '.join(shown(key) for key in extra.top)} of the whole file",)
+    if extra is not None and extra.rows:
+        lost += ("further keys of the detections",)
+    return lost
+
+
+def _read_json(path: Path, content: object) -> Content:
+    table = schema.mapping(path, "the top level", content)
+    if "database" in table:
+        return Content("activitynet", activitynet.truth_of(table, path))
+    if "results" in table:
+        return Content("activitynet", *activitynet.results_of(table, path))
+    raise InputError(f'{path}: has neither the key "database" (truth) nor "results": {nearest("database", table)}')
+
+
+def _told(path: Path, text: str) -> str:
+    """The format of a file, from its content first."""
+    start = text.lstrip()[:1]
+    if start in ("{", "[") or ".json" in path.suffixes:
+        return "activitynet"
+    if start == "<" or path.suffix == ".eaf":
+        return "elan"
+    if thumos14.is_class_file(path):
+        return "thumos14"
+    if not start:
+        raise InputError(f"{path}: is empty, expected truth or results")
+    first = text.lstrip().splitlines()[0]
+    row = first.split()
+    if len(row) == 5 and "," not in first and row[3].isdigit():
+        return "thumos14"
+    if any(mark in first for mark in ",;\t") and (path.suffix != ".txt" or "start" in first.lower()):
+        header = csv.table_of(first + "\n", path).header
+        if "start_timestamp" in header:
+            return "epic"
+        return "charades" if "actions" in header else "csv"
+    if path.suffix == ".txt":
+        return "thumos14"
+    raise InputError(
+        f"{path}: begins with {shown(first)}, which is none of the known formats: {', '.join(FORMATS)}; "
+        "name one with --from"
+    )
+
+
+def _read_folder(path: Path, format: str | None, tiers: Iterable[str] | None) -> Content:
+    found = {"elan": any(path.glob("*.eaf")), "thumos14": bool(thumos14.class_files(path))}
+    names = [name for name, there in found.items() if there] if format is None else [format]
+    if names == ["elan"]:
+        return Content("elan", elan.read_truth(path, tiers))
+    if names == ["thumos14"]:
+        return Content("thumos14", thumos14.read_truth(path))
+    if format is not None:
+        raise InputError(f"{path}: is a folder, but {format} is a file")
+    raise InputError(
+        f"{path}: is a folder with {'both' if names else 'neither'} .eaf files (ELAN) "
+        f"{'and' if names else 'nor'} <Class>_val.txt or <Class>_test.txt (THUMOS14)"
+        + ("; say which with --from" if names else "")
+    )
+
+
+def _output_format(path: str | Path, format: str | None) -> str:
+    if format is not None:
+        return schema.choice("format", format, FORMATS)
+    name = Path(path).name.removesuffix(".gz")
+    suffix = Path(name).suffix
+    if suffix not in _OUTPUT_SUFFIXES:
+        raise InputError(
+            f"{path}: its format cannot be told from the name (known: {', '.join(_OUTPUT_SUFFIXES)}); "
+            f"name one of {', '.join(FORMATS)} (--to)"
+        )
+    return _OUTPUT_SUFFIXES[suffix]
+
+
+def _able(what: str) -> str:
+    able: list[Any] = [name for name, form in FORMATS.items() if getattr(form, what) is not None]
+    return ", ".join(able)
