@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from numbers import Integral, Rational, Real
 from typing import Any, Literal, overload
 
@@ -67,12 +68,12 @@ class SnippetGrid:
         """Frames from the start of the video to the start of step 0's cell."""
         return self.offset + Fraction(self.window - self.stride, 2)
 
-    @property
+    @cached_property
     def seconds_per_step(self) -> float:
         """Width of a step in seconds."""
         return float(self.stride / self.fps)
 
-    @property
+    @cached_property
     def start_seconds(self) -> float:
         """Time of the left edge of step 0 in seconds; negative if the window is shorter than the stride."""
         return float(self._lead / self.fps)

@@ -14,6 +14,7 @@ belongs to the piece that holds the centre of its anchor, and is clipped to that
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class Piece:
 
     def __post_init__(self) -> None:
         values = (self.first, self.last, self.start, self.end)
-        if not all(np.isfinite(value) for value in values):
+        if not all(math.isfinite(value) for value in values):
             raise InputError(f"Piece: {values} must be finite numbers")
         if not (0 <= self.first < self.last and self.start < self.end):
             raise InputError(

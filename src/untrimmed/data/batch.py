@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,7 +150,8 @@ def collate(samples: Sequence[Sample], multiple: int = 1) -> Batch:
                 f"'{samples[0].video_id}' of the same batch has {channels}; features of two backbones are mixed"
             )
     steps = -(-max(len(sample.clip) for sample in samples) // multiple) * multiple
-    features = torch.zeros(len(samples), channels, steps)
+    # numpy takes large arrays in huge pages, which torch does not: less than half the time for the same memory.
+    features = torch.from_numpy(np.zeros((len(samples), channels, steps), dtype=np.float32))
     clip = torch.zeros(len(samples), steps, dtype=torch.uint8)
     for row, sample in enumerate(samples):
         features[row, :, : len(sample.clip)] = sample.features

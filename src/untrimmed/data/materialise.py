@@ -97,7 +97,7 @@ def resample(rows: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     place = np.clip((np.arange(steps) + 0.5) * (count / steps) - 0.5, 0, count - 1)
     below = place.astype(np.int64)
     weight = (place - below).astype(np.float32)[:, None]
-    mixed = rows[np.minimum(below + 1, count - 1)]
+    mixed: NDArray[np.float32] = rows[np.minimum(below + 1, count - 1)]
     lower = rows[below]
     mixed -= lower
     mixed *= weight
