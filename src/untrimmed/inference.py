@@ -1,0 +1,338 @@
+"""From a trained model and a video to detections.
+
+A :class:`Detector` is all that detection needs: the network, the recipe it was trained by, its classes, the statistics
+and the extractor of its features. It is one file, ``model.safetensors``: tensors, and a header with the rest as JSON.
+Videos are read and detected window by window, so that memory does not grow with their length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import nn
+
+from untrimmed.data.batch import Batch, Sample, collate
+from untrimmed.data.materialise import Standardise, materialise
+from untrimmed.errors import InputError
+from untrimmed.formats.features import ArrayFeatures, Features, FeatureStore
+from untrimmed.grid import SnippetGrid
+from untrimmed.methods.catalog import make_method
+from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.postprocess.pipeline import PostProcess, process
+from untrimmed.recipe import Recipe, recipe_of
+from untrimmed.training.optim import autocast
+from untrimmed.types import Annotations, Detections, Video
+
+MODEL_FILE = "model.safetensors"
+_FORMAT = "untrimmed model 1"
+_WEIGHTS, _STATISTICS = "weights.", "statistics."
+
+
+class Candidates(NamedTuple):
+    """What the network found in one video, before post-processing: (N, 2) seconds, (N,) scores, (N,) labels."""
+
+    segments: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+@dataclass
+class Detector:
+    """A trained method with all that it needs to be applied.
+
+    Attributes:
+        method: the network.
+        recipe: what it was trained by.
+        classes: class names; label k of the network is ``classes[k]``.
+        channels: features a snippet.
+        standardise: of its features; None if they are taken as they come.
+        backbone: spec of the extractor of its features; None if it is not known.
+        grid: of its features; None if it differs from video to video.
+    """
+
+    method: nn.Module
+    recipe: Recipe
+    classes: tuple[str, ...]
+    channels: int
+    standardise: Standardise | None = None
+    backbone: Mapping[str, Any] | None = None
+    grid: SnippetGrid | None = None
+    training_info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.method.parameters()).device
+
+    def detect(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Detections:
+        """The detections in one video.
+
+        Args:
+            source: a video file, a ``.npy`` file of features, or an array of them, (T, C).
+            video_id: how the video is called in the result; by default the stem of the file, or ``"video"``.
+
+        Raises:
+            InputError: if the source cannot be read or does not fit the model.
+        """
+        features = self.features_of(source, video_id)
+        return collect(self.stream(features, features.ids), self.classes)
+
+    def features_of(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> ArrayFeatures:
+        """Features of one source, see :meth:`detect`; computed from its frames if it is a video."""
+        if isinstance(source, np.ndarray):
+            return ArrayFeatures({video_id or "video": source}, self._known_grid("an array of features"))
+        path = Path(source)
+        name = video_id or path.stem
+        if path.suffix == ".npy":
+            grid = self._known_grid(str(path))
+            try:
+                rows = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise InputError(f"{path}: no readable .npy file of features ({error})") from None
+            return ArrayFeatures({name: rows}, grid)
+        if self.backbone is None:
+            raise InputError(
+                f"{path}: the model was trained on features whose extractor is not known, so it cannot read videos; "
+                "give it features (.npy) of the same kind"
+            )
+        from untrimmed.backbones import make_backbone
+        from untrimmed.extract import extract_features
+
+        rows, grid, info = extract_features(path, make_backbone(self.backbone))
+        return ArrayFeatures({name: rows}, grid, {name: info.duration}, self.backbone)
+
+    def stream(
+        self, features: Features, video_ids: Iterable[str], postprocess: PostProcess | None = None
+    ) -> Iterator[tuple[str, Candidates]]:
+        """Post-processed candidates, video by video, in the order given.
+
+        Args:
+            features: hold the videos.
+            video_ids: which.
+            postprocess: instead of the recipe's.
+        """
+        settings = postprocess or self.recipe.postprocess
+        for video_id, found in self.candidates(features, video_ids):
+            kept = process(found.segments, found.scores, found.labels, settings)
+            yield video_id, Candidates(kept.segments, kept.scores, kept.labels)
+
+    def candidates(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Candidates]]:
+        """What the network finds, video by video, before post-processing. Windows of different videos share batches.
+
+        Raises:
+            InputError: if a video is missing or its features do not fit the model.
+        """
+        self._check(features)
+        waiting: dict[str, list[Candidates]] = {}
+        left: dict[str, int] = {}
+        for batch in _batches(self._samples(features, video_ids, left), self.recipe.detect.batch_size):
+            for video_id, part in zip(batch.video_ids, self._run(batch, features), strict=True):
+                waiting.setdefault(video_id, []).append(part)
+            while left and len(waiting.get(first := next(iter(left)), ())) == left[first]:
+                del left[first]
+                yield first, _joined(waiting.pop(first, []))
+        for video_id in left:  # videos without any window, after the last that has one
+            yield video_id, _joined([])
+
+    @torch.no_grad()
+    def raw(self, batch: Batch) -> Raw:
+        """What the network says of a batch, in float32."""
+        with autocast(self.device, self.recipe.train.precision):
+            raw = self.method(batch.to(self.device))
+        return {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the one file, by way of a temporary name."""
+        tensors = {_WEIGHTS + name: value.detach().cpu().contiguous() for name, value in _unshared(self.method).items()}
+        if self.standardise:
+            tensors[_STATISTICS + "mean"] = torch.from_numpy(self.standardise.mean)
+            tensors[_STATISTICS + "std"] = torch.from_numpy(self.standardise.std)
+        header = {
+            "recipe": self.recipe.to_dict(),
+            "classes": list(self.classes),
+            "channels": self.channels,
+            "backbone": dict(self.backbone) if self.backbone else None,
+            "grid": self.grid.to_dict() if self.grid else None,
+            "training": dict(self.training_info),
+        }
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            save_file(tensors, temporary, {"format": _FORMAT, "header": json.dumps(header)})
+            temporary.replace(path)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise InputError(f"{path}: the model could not be written ({error})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _samples(self, features: Features, video_ids: Iterable[str], left: dict[str, int]) -> Iterator[Sample]:
+        """The windows of the videos; ``left`` is told how many each has before the first of them comes."""
+        rng = np.random.default_rng(0)
+        for video_id in video_ids:
+            grid = features.grid(video_id)
+            video = Video(video_id, duration=features.duration(video_id))
+            windows = self.recipe.windows.inference(video, features.length(video_id), grid, rng)
+            left[video_id] = len(windows)
+            for window in windows:
+                yield materialise(window, features, standardise=self.standardise)
+
+    def _run(self, batch: Batch, features: Features) -> list[Candidates]:
+        decoded: Sequence[StepDetections] = self.method.decode(self.raw(batch), batch.to(self.device))  # type: ignore[operator]
+        parts = []
+        for found, time_map, video_id in zip(decoded, batch.maps, batch.video_ids, strict=True):
+            segments, owner = time_map.segments_to_seconds(
+                found.segments.cpu().double().numpy(), found.centers.cpu().double().numpy()
+            )
+            duration = features.duration(video_id)
+            segments = np.clip(segments, 0.0, np.inf if duration is None else duration)
+            keep = (owner >= 0) & (segments[:, 1] > segments[:, 0])
+            parts.append(
+                Candidates(
+                    segments[keep],
+                    found.scores.cpu().double().numpy()[keep],
+                    found.labels.cpu().numpy()[keep].astype(np.int64),
+                )
+            )
+        return parts
+
+    def _check(self, features: Features) -> None:
+        if features.channels != self.channels:
+            raise InputError(
+                f"the features have {features.channels} channels, but the model was trained on {self.channels}; "
+                "use features of the same extractor"
+            )
+        theirs, ours = features.backbone, self.backbone
+        if theirs and ours and dict(theirs) != dict(ours):
+            raise InputError(
+                f"the features were extracted by {dict(theirs)}, but the model was trained on those of {dict(ours)}; "
+                "extract them with the model's backbone and options"
+            )
+
+    def _known_grid(self, what: str) -> SnippetGrid:
+        if self.grid is None:
+            raise InputError(f"{what}: the model's features have no common grid, so times are unknown; give a folder")
+        return self.grid
+
+
+def collect(found: Iterable[tuple[str, Candidates]], classes: Sequence[str]) -> Detections:
+    """All of a stream as one :class:`Detections`; a video without any is kept by its name."""
+    names, parts = [], []
+    for video_id, part in found:
+        names.append(video_id)
+        parts.append(part)
+    if not parts:
+        return Detections.empty((), classes)
+    joined = _joined(parts)
+    video = np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts])
+    return Detections(tuple(names), tuple(classes), video, joined.labels, joined.segments, joined.scores)
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Detector:
+    """A detector from a run folder or a model file.
+
+    Raises:
+        InputError: if there is none, or the file is no model of this program.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        hint = f"; the folder has no {MODEL_FILE}: its training did not finish" if path.is_dir() else ""
+        raise InputError(f"{path}: no trained model there{hint}")
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{file}: no readable safetensors file ({error})") from None
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{file}: not a model written by `untrimmed train` (format {metadata.get('format')!r})")
+    header = json.loads(metadata["header"])
+    recipe = recipe_of(header["recipe"], str(file))
+    classes = tuple(header["classes"])
+    options = dict(recipe.method)
+    method = make_method(options.pop("name"), options, header["channels"], len(classes))
+    weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{file}: its weights do not fit method {recipe.method['name']}: {error}") from None
+    statistics = {
+        name: tensors[_STATISTICS + name].numpy() for name in ("mean", "std") if _STATISTICS + name in tensors
+    }
+    return Detector(
+        method.to(device).eval(),
+        recipe,
+        classes,
+        header["channels"],
+        Standardise(**statistics) if statistics else None,
+        header["backbone"],
+        SnippetGrid.from_dict(header["grid"]) if header["grid"] else None,
+        header["training"],
+    )
+
+
+def open_features(folder: Path, grid: SnippetGrid | None, annotations: Annotations | None = None) -> FeatureStore:
+    """A feature folder; a clear message where it lacks videos of the annotations.
+
+    Raises:
+        InputError: listing the missing videos and what to do.
+    """
+    store = FeatureStore.open(folder, grid)
+    missing = [video.id for video in annotations or () if video.id not in store]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f", ... ({len(missing)} in all)" if len(missing) > 5 else "")
+        raise InputError(
+            f"feature folder {folder}: has no features of {shown}; extract them, or take these videos out of the "
+            "annotations (`untrimmed check TRUTH --features DIR` lists them all)"
+        )
+    return store
+
+
+def best_device(name: str | None = None) -> torch.device:
+    """The device of that name, or the best one present: CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: if the device asked for is not there.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name is None or name == "auto":
+        return torch.device(next(kind for kind, there in present.items() if there))
+    kind = name.split(":")[0]
+    if not present.get(kind, False):
+        there = ", ".join(kind for kind, is_there in present.items() if is_there)
+        raise InputError(f"device '{name}' was asked for but is not present; present here: {there}")
+    return torch.device(name)
+
+
+def _batches(samples: Iterator[Sample], size: int) -> Iterator[Batch]:
+    group: list[Sample] = []
+    for sample in samples:
+        group.append(sample)
+        if len(group) == size:
+            yield collate(group)
+            group = []
+    if group:
+        yield collate(group)
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    if not parts:
+        return Candidates(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=np.int64))
+    return Candidates(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _unshared(method: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights; safetensors refuses two names for one memory, so a shared one is stored for each name."""
+    seen: set[int] = set()
+    weights = {}
+    for name, value in method.state_dict().items():
+        weights[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return weights
