@@ -1,0 +1,20 @@
+"""Between a detector's candidates and its detections: suppression, limits, voting, and fusion of scores."""
+
+from untrimmed.postprocess.fusion import ClassScores, fuse, fuse_class_scores, read_class_scores
+from untrimmed.postprocess.nms import Picks, nms, vote
+from untrimmed.postprocess.pipeline import Kept, Nms, PostProcess, apply, process
+
+__all__ = [
+    "ClassScores",
+    "Kept",
+    "Nms",
+    "Picks",
+    "PostProcess",
+    "apply",
+    "fuse",
+    "fuse_class_scores",
+    "nms",
+    "process",
+    "read_class_scores",
+    "vote",
+]

@@ -1,0 +1,385 @@
+"""Non-maximum suppression, hard and soft, and segment voting, on arrays.
+
+The definition, for all methods (Bodla et al., "Soft-NMS", ICCV 2017, for the soft ones): pick the candidate with the
+highest current score; multiply the score of every other live candidate by the factor for its tIoU *o* with the one
+picked; drop those that fall below the floor; repeat until nothing is left or enough are picked. The factor is
+
+========  =============================================
+hard      0 (dropped) where o > threshold, 1 elsewhere
+linear    1 - o where o > threshold, 1 elsewhere
+gaussian  exp(-o^2 / sigma)
+========  =============================================
+
+Ties go to the candidate that comes first in the input. Lengths are ``end - start`` and nothing is rounded: there is
+no "+1" and no epsilon. A segment without length or reversed overlaps nothing, so it neither suppresses nor is
+suppressed. Scores are the given ones times factors of at most 1, so the picks come out by falling score.
+
+How the kernel does it: one pass a pick over the live candidates, which stand side by side and are moved together
+when some are dropped; no pass after the last pick. The exponentials are the costly part of Gaussian soft-NMS, and
+almost all are avoided: the pass keeps ``log(score) - sum(o^2) / sigma``, and only the candidates whose value is
+within rounding of the highest get their score computed, by the definition, factor by factor in the order of the
+picks. So picks, ties and scores are those of the definition, not of the logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.segments import tiou_scalar
+
+Method = Literal["hard", "linear", "gaussian"]
+
+_HARD, _LINEAR, _GAUSSIAN = range(3)
+_ROUNDING = 1e-6
+"""Logarithms closer than this may belong to equal scores. Their error is below 1e-8 for 100,000 picks."""
+_UNDERFLOW = -690.0
+"""Below this logarithm, scores lose digits and become 0: there the logarithm says nothing about their order."""
+_SPARSE = 0.75
+"""Share of live candidates among those stored below which they are moved together."""
+
+# With numpy's error model a division needs no check for zero, so that the loops run on whole vectors. Not cached by
+# itself: the cache does not tell error models apart, and other modules compile the same function.
+_tiou = njit(error_model="numpy")(tiou_scalar)
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Picks(NamedTuple):
+    """What suppression keeps, by falling score, ties by row.
+
+    Attributes:
+        rows: (M,) int64, rows of the candidates.
+        scores: (M,) float64, their scores after all decays.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def nms(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    method: Method = "hard",
+    threshold: float | None = None,
+    sigma: float | None = None,
+    floor: float | None = None,
+    keep: int | None = None,
+) -> Picks:
+    """Suppress candidates that overlap better ones; the module's docstring has the definition.
+
+    Args:
+        segments: (N, 2) ``[start, end)``, finite, in any one unit.
+        scores: (N,) finite; at least 0 for the soft methods, which would raise a negative score.
+        groups: (N,) whole numbers: only candidates of the same group suppress one another. For class-wise
+            suppression pass the classes, for several videos at once a number per video (and class). One group if None.
+        method: ``"hard"``, ``"linear"`` or ``"gaussian"``.
+        threshold: tIoU in [0, 1], of ``hard`` and ``linear``, which need it.
+        sigma: above 0, of ``gaussian``, which needs it. It has the unit of a squared tIoU.
+        floor: candidates are dropped when their score is below it, at first or after a decay; None drops none.
+        keep: the most that are kept of each group; None for all.
+
+    Returns:
+        :class:`Picks` over all groups.
+
+    Raises:
+        InputError: for shapes that differ, values that are not finite, negative scores with a soft method, or an
+            option outside its range or without use for the method.
+    """
+    table, values, group = candidates(segments, scores, groups)
+    check_method(method, threshold, sigma)
+    if method != "hard" and len(values) and values.min() < 0:
+        raise InputError(
+            f"{method} soft-NMS: score of row {int(values.argmin())} is {values.min()}, expected at least 0: "
+            "a decay would raise it; use scores such as probabilities"
+        )
+    check_count("keep", keep)
+    check_floor(floor)
+    order, bounds = grouped(group)
+    rows, kept = _pick_groups(
+        table,
+        values,
+        order,
+        bounds,
+        get_args(Method).index(method),
+        float(sigma if threshold is None else threshold),  # type: ignore[arg-type]  # check_method: one is given
+        -math.inf if floor is None else float(floor),
+        len(values) if keep is None else keep,
+    )
+    ranked = np.lexsort((rows, -kept))
+    return Picks(rows[ranked], kept[ranked])
+
+
+def vote(
+    rows: ArrayLike, segments: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, *, threshold: float
+) -> NDArray[np.float64]:
+    """Segment voting: move each kept segment to the weighted mean of the candidates that overlap it.
+
+    Start and end become ``sum(w * start) / sum(w)`` and ``sum(w * end) / sum(w)`` over all candidates of the same
+    group whose tIoU *o* with the kept segment is at least ``threshold`` (itself among them), with w = score * o, the
+    scores as given, before any decay: the bounding-box voting of Gidaris and Komodakis (ICCV 2015) in one dimension,
+    as ActionFormer does it.
+
+    Args:
+        rows: (M,) the candidates that were kept.
+        segments: (N, 2) all candidates.
+        scores: (N,) their scores, at least 0.
+        groups: (N,) as for :func:`nms`.
+        threshold: tIoU in (0, 1].
+
+    Returns:
+        (M, 2) float64. A segment without length, or with no weight around it, stays where it is.
+
+    Raises:
+        InputError: as :func:`nms`.
+    """
+    table, values, group = candidates(segments, scores, groups)
+    check_tiou("voting threshold", threshold, above_zero=True)
+    if len(values) and values.min() < 0:
+        raise InputError(
+            f"segment voting: score of row {int(values.argmin())} is {values.min()}, expected at least 0: "
+            "it is a weight"
+        )
+    order, bounds = grouped(group)
+    owner = np.empty(len(group), dtype=np.int64)
+    owner[order] = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    kept = np.asarray(rows, dtype=np.int64)
+    return np.asarray(_vote(kept, table, values, order, bounds, owner, float(threshold)))
+
+
+def candidates(
+    segments: ArrayLike, scores: ArrayLike, groups: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The arrays of one call, checked: (N, 2) and (N,) float64, (N,) int64; zeros where ``groups`` is None."""
+    table = np.ascontiguousarray(segments, dtype=np.float64)
+    values = np.ascontiguousarray(scores, dtype=np.float64)
+    table = table.reshape(0, 2) if table.size == 0 else table
+    if table.ndim != 2 or table.shape[1] != 2 or values.shape != table.shape[:1]:
+        raise InputError(f"segments {table.shape} and scores {values.shape}: expected (N, 2) and (N,)")
+    for name, array in (("segments", table), ("scores", values)):
+        if not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise InputError(f"{name}: row {row} is {array[row].tolist()}, expected finite numbers")
+    group = np.zeros(len(values), dtype=np.int64) if groups is None else np.ascontiguousarray(groups)
+    group = group.astype(np.int64) if group.size == 0 else group
+    if group.shape != values.shape or not np.issubdtype(group.dtype, np.integer):
+        raise InputError(f"groups {group.shape} {group.dtype}: expected ({len(values)},) whole numbers")
+    return table, values, group.astype(np.int64, copy=False)
+
+
+def grouped(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows sorted by group, within a group as given, and the (G + 1,) bounds of the groups among them."""
+    if len(groups) == 0:
+        return np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    low, high = int(groups.min()), int(groups.max())
+    # numpy sorts 16-bit numbers by radix, ten times faster than wider ones.
+    keys = (groups - low).astype(np.uint16) if high - low < 2**16 else groups
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order])) + 1
+    return order, np.concatenate(([0], starts, [len(groups)]))
+
+
+def check_method(method: str, threshold: float | None, sigma: float | None) -> None:
+    """Raise InputError unless the method exists and has the option it needs, and no other."""
+    if method not in get_args(Method):
+        raise InputError(f"NMS method is {method!r}: {nearest(str(method), get_args(Method))}")
+    needed, other = ("sigma", "threshold") if method == "gaussian" else ("threshold", "sigma")
+    given = {"threshold": threshold, "sigma": sigma}
+    if given[other] is not None:
+        raise InputError(f"{method} NMS has no {other} (it is {given[other]!r}); its option is {needed}")
+    if given[needed] is None:
+        raise InputError(f"{method} NMS needs a {needed}")
+    if method == "gaussian":
+        if not (is_number(sigma) and sigma > 0):  # type: ignore[operator]
+            raise InputError(f"sigma is {sigma!r}, expected a number above 0")
+    else:
+        check_tiou("threshold", threshold)
+
+
+def check_tiou(name: str, value: object, above_zero: bool = False) -> None:
+    """Raise InputError unless ``value`` is a number in [0, 1], or in (0, 1]."""
+    if not (is_number(value) and 0 <= value <= 1) or (above_zero and value == 0):  # type: ignore[operator]
+        raise InputError(f"{name} is {value!r}, expected a tIoU in {'(' if above_zero else '['}0, 1]")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise InputError unless ``value`` is None or a whole number of at least 1."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least 1, or none for all")
+
+
+def check_floor(value: object) -> None:
+    """Raise InputError unless ``value`` is None or a finite number."""
+    if value is not None and not is_number(value):
+        raise InputError(f"floor is {value!r}, expected a number, the lowest score that is kept, or none")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number (True and False are none)."""
+    numeric = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return numeric and math.isfinite(value)  # type: ignore[arg-type]
+
+
+@_compiled
+def _pick_groups(
+    segments: Any, scores: Any, order: Any, bounds: Any, method: int, option: float, floor: float, keep: int
+) -> Any:
+    rows = np.empty(len(order), dtype=np.int64)
+    kept = np.empty(len(order))
+    total = 0
+    for g in range(len(bounds) - 1):
+        members = order[bounds[g] : bounds[g + 1]]
+        total += _pick(segments, scores, members, method, option, floor, keep, rows[total:], kept[total:])
+    return rows[:total], kept[:total]
+
+
+@_compiled
+def _pick(
+    segments: Any,
+    scores: Any,
+    members: Any,
+    method: int,
+    option: float,
+    floor: float,
+    keep: int,
+    rows: Any,
+    kept: Any,
+) -> int:
+    """Pick from one group into ``rows`` and ``kept``; returns how many."""
+    starts, ends, values = segments[members, 0], segments[members, 1], scores[members]
+    slots = np.arange(len(members))
+    exact = values.copy()
+    decayed = np.zeros(len(members), dtype=np.int64)
+    floor_value = floor
+    if method == _GAUSSIAN:
+        for i in range(len(members)):
+            values[i] = _log(values[i])
+        floor_value = _log(floor) - _ROUNDING
+        if floor_value < _UNDERFLOW:
+            floor_value = -math.inf
+    picked = np.empty((min(keep, len(members)), 2))
+    stored = len(members)
+    count = 0
+    while count < len(picked):
+        live, best = _search(values, stored, floor_value)
+        if live < _SPARSE * stored:
+            stored = _gather(starts, ends, values, slots, stored, floor_value)
+            live, best = _search(values, stored, floor_value)
+        if live == 0:
+            break
+        score = values[best]
+        if method == _GAUSSIAN:
+            best = _settle(starts, ends, values, slots, stored, best, exact, decayed, picked[:count], option)
+            score = exact[slots[best]]
+            if score < floor:
+                # Those whose logarithm is not as close to the highest score less still.
+                break
+        rows[count], kept[count] = members[slots[best]], score
+        picked[count, 0], picked[count, 1] = starts[best], ends[best]
+        values[best] = math.nan
+        count += 1
+        if count < len(picked):
+            _decay(starts, ends, values, stored, starts[best], ends[best], method, option)
+    return count
+
+
+@_compiled
+def _log(score: float) -> float:
+    return math.log(max(score, 1e-323))
+
+
+@_compiled
+def _search(values: Any, stored: int, floor: float) -> Any:
+    """How many candidates live on (at or above the floor, not NaN), and the first of those with the highest value."""
+    live, best, highest = 0, 0, -math.inf
+    for i in range(stored):
+        live += values[i] >= floor
+        if values[i] > highest:
+            best, highest = i, values[i]
+    return live, best
+
+
+@_compiled
+def _gather(starts: Any, ends: Any, values: Any, slots: Any, stored: int, floor: float) -> int:
+    """Move the live candidates together, in order; returns how many they are."""
+    live = 0
+    for i in range(stored):
+        if values[i] >= floor:
+            starts[live], ends[live], values[live], slots[live] = starts[i], ends[i], values[i], slots[i]
+            live += 1
+    return live
+
+
+@_compiled
+def _decay(
+    starts: Any, ends: Any, values: Any, live: int, start: float, end: float, method: int, option: float
+) -> None:
+    """Apply the factor of one pick to ``values``: scores, or their logarithms for the Gaussian."""
+    if method == _GAUSSIAN:
+        scale = min(1.0 / option, 1e300)
+        for i in range(live):
+            overlap = _tiou(start, end, starts[i], ends[i])
+            values[i] -= overlap * overlap * scale
+    elif method == _LINEAR:
+        for i in range(live):
+            overlap = _tiou(start, end, starts[i], ends[i])
+            values[i] = values[i] * (1.0 - overlap) if overlap > option else values[i]
+    else:
+        for i in range(live):
+            overlap = _tiou(start, end, starts[i], ends[i])
+            values[i] = math.nan if overlap > option else values[i]
+
+
+@_compiled
+def _settle(
+    starts: Any,
+    ends: Any,
+    values: Any,
+    slots: Any,
+    stored: int,
+    best: int,
+    exact: Any,
+    decayed: Any,
+    picked: Any,
+    sigma: float,
+) -> int:
+    """The first candidate with the highest score; brings ``exact`` up to date for those it may be."""
+    close = values[best] - _ROUNDING if values[best] > _UNDERFLOW else -math.inf
+    best_score = -1.0
+    for i in range(stored):
+        if values[i] >= close:
+            slot = slots[i]
+            score = exact[slot]
+            for k in range(decayed[slot], len(picked)):
+                overlap = _tiou(picked[k, 0], picked[k, 1], starts[i], ends[i])
+                score *= math.exp(-overlap * overlap / sigma)
+            exact[slot], decayed[slot] = score, len(picked)
+            if score > best_score:
+                best, best_score = i, score
+    return best
+
+
+@_compiled
+def _vote(kept: Any, segments: Any, scores: Any, order: Any, bounds: Any, owner: Any, threshold: float) -> Any:
+    voted = np.empty((len(kept), 2))
+    for k in range(len(kept)):
+        start, end = segments[kept[k], 0], segments[kept[k], 1]
+        group = owner[kept[k]]
+        total = moved_start = moved_end = 0.0
+        for i in order[bounds[group] : bounds[group + 1]]:
+            overlap = _tiou(start, end, segments[i, 0], segments[i, 1])
+            if overlap >= threshold:
+                weight = scores[i] * overlap
+                total += weight
+                # As offsets from the kept segment: exact where all agree, and no digits lost late in a long video.
+                moved_start += weight * (segments[i, 0] - start)
+                moved_end += weight * (segments[i, 1] - end)
+        voted[k, 0] = start + (moved_start / total if total > 0 else 0.0)
+        voted[k, 1] = end + (moved_end / total if total > 0 else 0.0)
+    return voted

@@ -1,0 +1,283 @@
+"""From the candidates of a detector to the detections of a video: limits, suppression, voting, in that order.
+
+:class:`PostProcess` says what is done; :func:`process` does it to the arrays of one video, :func:`apply` to all
+videos of a :class:`~untrimmed.types.Detections`. Both give the same, row for row.
+
+Published settings::
+
+    PostProcess(nms=(Nms("gaussian", sigma=0.85, class_wise=False),), keep=100)             # ActivityNet, one class
+    PostProcess(nms=(Nms("hard", threshold=0.4), Nms("gaussian", sigma=0.46, class_wise=False)),
+                max_length=50.0, keep=200)                                                 # VSGN on THUMOS14
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from untrimmed.errors import InputError, nearest
+from untrimmed.postprocess.nms import (
+    Method,
+    candidates,
+    check_count,
+    check_floor,
+    check_method,
+    check_tiou,
+    is_number,
+    nms,
+    vote,
+)
+from untrimmed.types import Detections
+
+
+@dataclass(frozen=True)
+class Nms:
+    """One suppression; :mod:`untrimmed.postprocess.nms` has the definition.
+
+    Args:
+        method: ``"hard"``, ``"linear"`` or ``"gaussian"``.
+        threshold: tIoU in [0, 1]; ``hard`` and ``linear`` need it.
+        sigma: above 0; ``gaussian`` needs it.
+        class_wise: only detections of the same label suppress one another; else all of a video do.
+        keep: the most that are kept of each class (or video, if not class-wise); None for all.
+
+    Raises:
+        InputError: for an option outside its range, missing, or without use for the method.
+    """
+
+    method: Method = "hard"
+    threshold: float | None = None
+    sigma: float | None = None
+    class_wise: bool = True
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        check_method(self.method, self.threshold, self.sigma)
+        check_count("keep", self.keep)
+        if not isinstance(self.class_wise, bool):
+            raise InputError(f"class_wise is {self.class_wise!r}, expected true or false")
+
+    @classmethod
+    def of(cls, text: str) -> Nms:
+        """From the short form of the command line: ``METHOD:OPTION``, then ``:agnostic`` if not class-wise.
+
+        ``hard:0.4`` and ``linear:0.3`` name the threshold, ``gaussian:0.46:agnostic`` names sigma.
+
+        Raises:
+            InputError: if it is not of that form, or as the constructor.
+        """
+        method, *rest = text.split(":")
+        if method not in get_args(Method):
+            raise InputError(f"NMS '{text}': no method '{method}': {nearest(method, get_args(Method))}")
+        form = f"expected {method}:NUMBER or {method}:NUMBER:agnostic"
+        if len(rest) not in (1, 2) or rest[1:] not in ([], ["agnostic"]):
+            raise InputError(f"NMS '{text}': {form}")
+        try:
+            option = float(rest[0])
+        except ValueError:
+            raise InputError(f"NMS '{text}': '{rest[0]}' is no number; {form}") from None
+        option_name = "sigma" if method == "gaussian" else "threshold"
+        return cls(method, class_wise=len(rest) == 1, **{option_name: option})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """What is done to the candidates of a video. In this order:
+
+    1. Candidates below ``floor`` or at least ``max_length`` seconds long are dropped, and of the rest the
+       ``candidates`` with the highest scores go on (ties by row).
+    2. Every suppression of ``nms``, one after the other, each on what the one before left, with its scores.
+       ``floor`` holds for decayed scores too.
+    3. The ``keep`` with the highest scores are kept.
+    4. With ``voting``, each moves to the weighted mean of the candidates of step 1 that have its label and overlap
+       it by at least this tIoU (:func:`~untrimmed.postprocess.nms.vote`).
+
+    Args:
+        floor: lowest score kept, or None.
+        max_length: seconds, above 0, or None.
+        candidates: the most that go into suppression, of each video, or None for all.
+        nms: suppressions; none for an empty tuple.
+        keep: the most that are kept of each video, or None for all.
+        voting: tIoU in (0, 1], or None for no voting.
+
+    Raises:
+        InputError: for a value outside its range.
+    """
+
+    floor: float | None = None
+    max_length: float | None = None
+    candidates: int | None = None
+    nms: tuple[Nms, ...] = (Nms("gaussian", sigma=0.5),)
+    keep: int | None = 200
+    voting: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nms", tuple(self.nms))
+        for step in self.nms:
+            if not isinstance(step, Nms):
+                raise InputError(f"PostProcess: nms holds {step!r}, expected Nms(...)")
+        check_floor(self.floor)
+        if self.max_length is not None and not (is_number(self.max_length) and self.max_length > 0):
+            raise InputError(f"max_length is {self.max_length!r}, expected seconds above 0, or none")
+        check_count("candidates", self.candidates)
+        check_count("keep", self.keep)
+        if self.voting is not None:
+            check_tiou("voting", self.voting, above_zero=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a config file; options of a suppression that do not apply are left out."""
+        steps = [{key: value for key, value in asdict(step).items() if value is not None} for step in self.nms]
+        return {**asdict(self), "nms": steps}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PostProcess:
+        """Inverse of :meth:`to_dict`; a key that is absent takes its default.
+
+        Raises:
+            InputError: for an unknown key (naming the nearest), or as the constructors.
+        """
+        known = _known(cls, values, "post-processing")
+        steps = known.get("nms", ())
+        if not isinstance(steps, list | tuple):
+            raise InputError(f"post-processing: nms is {steps!r}, expected a list of suppressions")
+        if "nms" in known:
+            known["nms"] = tuple(Nms(**_known(Nms, step, f"post-processing: nms[{i}]")) for i, step in enumerate(steps))
+        return cls(**known)
+
+
+class Kept(NamedTuple):
+    """What is left of one video, by falling score, ties by row.
+
+    Attributes:
+        rows: (M,) int64, the candidates these were.
+        segments: (M, 2) float64, moved if there was voting.
+        scores: (M,) float64, decayed if suppression was soft.
+        labels: (M,) int64.
+    """
+
+    rows: NDArray[np.int64]
+    segments: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+def process(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, settings: PostProcess) -> Kept:
+    """Post-process the candidates of one video.
+
+    Args:
+        segments: (N, 2) seconds, finite.
+        scores: (N,) finite; at least 0 for soft suppression and voting.
+        labels: (N,) whole numbers, one a class (-1 for candidates without label is as good as any); None for one.
+        settings: what to do.
+
+    Raises:
+        InputError: for shapes that differ or values outside these ranges.
+    """
+    table, values, label = candidates(segments, scores, labels)
+    rows, kept, moved = _process(np.zeros(len(values), dtype=np.int64), label, table, values, settings)
+    return Kept(rows, moved, kept, label[rows])
+
+
+def apply(detections: Detections, settings: PostProcess) -> Detections:
+    """Post-process all videos.
+
+    Returns:
+        What is left, video by video in the order of ``detections.video_ids`` (all of which are kept, also those left
+        without detection), within a video by falling score.
+
+    Raises:
+        InputError: as :func:`process`.
+    """
+    rows, scores, segments = _process(
+        detections.video, detections.label, detections.segments, detections.scores, settings
+    )
+    return Detections(
+        detections.video_ids, detections.labels, detections.video[rows], detections.label[rows], segments, scores
+    )
+
+
+def _process(
+    video: NDArray[np.int64],
+    label: NDArray[np.int64],
+    segments: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    settings: PostProcess,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Rows kept, their scores and segments; by video, then score, then row."""
+    inside = np.ones(len(scores), dtype=bool)
+    if settings.floor is not None:
+        inside &= scores >= settings.floor
+    if settings.max_length is not None:
+        inside &= segments[:, 1] - segments[:, 0] < settings.max_length
+    entered = np.flatnonzero(inside)
+    if settings.candidates is not None:
+        entered = np.sort(_best(entered, video, scores, settings.candidates))
+    classes = _pairs(video, label)
+
+    rows, current = entered, scores
+    for number, step in enumerate(settings.nms):
+        last = number == len(settings.nms) - 1
+        # More of a class than are kept of the video cannot be kept, so the last suppression may stop there.
+        keep = min((limit for limit in (step.keep, settings.keep if last else None) if limit), default=None)
+        picks = nms(
+            segments[rows],
+            current[rows],
+            (classes if step.class_wise else video)[rows],
+            method=step.method,
+            threshold=step.threshold,
+            sigma=step.sigma,
+            floor=settings.floor,
+            keep=keep,
+        )
+        kept = rows[picks.rows]
+        current = current.copy()
+        current[kept] = picks.scores
+        rows = np.sort(kept)
+    rows = _best(rows, video, current, settings.keep)
+
+    moved = segments[rows]
+    if settings.voting is not None:
+        moved = vote(
+            np.searchsorted(entered, rows),
+            segments[entered],
+            scores[entered],
+            classes[entered],
+            threshold=settings.voting,
+        )
+    return rows, current[rows], moved
+
+
+def _best(
+    rows: NDArray[np.int64], video: NDArray[np.int64], scores: NDArray[np.float64], count: int | None
+) -> NDArray[np.int64]:
+    """The ``count`` rows of each video with the highest scores, by video, falling score and row."""
+    ranked = rows[np.lexsort((rows, -scores[rows], video[rows]))]
+    if count is None or len(ranked) == 0:
+        return ranked
+    owner = video[ranked]
+    first = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))
+    rank = np.arange(len(ranked)) - np.repeat(first, np.diff(np.append(first, len(ranked))))
+    return ranked[rank < count]
+
+
+def _pairs(video: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for each pair of video and label."""
+    if len(label) == 0:
+        return label
+    low = int(label.min())
+    return video * (int(label.max()) - low + 1) + (label - low)
+
+
+def _known(cls: type, values: object, where: str) -> dict[str, Any]:
+    """The mapping as keyword arguments of a dataclass; a key it does not have is an error."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: is {values!r}, expected keys and values")
+    names = [field.name for field in fields(cls)]
+    for key in values:
+        if key not in names:
+            raise InputError(f"{where}: unknown key '{key}': {nearest(str(key), names)}")
+    return dict(values)

@@ -1,0 +1,181 @@
+"""Settings and their application: to one video, to all videos, in the order that is documented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from untrimmed.errors import InputError
+from untrimmed.postprocess import Nms, PostProcess, apply, nms, process, vote
+from untrimmed.types import Detections
+
+VSGN_THUMOS14 = PostProcess(
+    nms=(Nms("hard", threshold=0.4), Nms("gaussian", sigma=0.46, class_wise=False)), max_length=50.0, keep=200
+)
+SETTINGS = [
+    PostProcess(),
+    PostProcess(nms=(), keep=3),
+    PostProcess(floor=0.2, nms=(Nms("linear", threshold=0.3, keep=2),), keep=None),
+    PostProcess(floor=0.05, candidates=9, nms=(Nms("hard", threshold=0.3, class_wise=False),), voting=0.6),
+    PostProcess(nms=VSGN_THUMOS14.nms, max_length=12.0, keep=6, voting=0.5),
+]
+
+
+def detections(seed: int, count: int = 120, videos: int = 4) -> Detections:
+    rng = np.random.default_rng(seed)
+    start, length = rng.integers(0, 40, count), rng.integers(-1, 15, count)
+    return Detections(
+        tuple(f"v{i}" for i in range(videos + 1)),  # nothing was found in the last one
+        ("jump", "run", "throw"),
+        rng.integers(0, videos, count),
+        rng.integers(-1, 3, count),
+        np.stack((start, start + length), axis=1).astype(float),
+        rng.integers(0, 30, count) / 30,
+    )
+
+
+def slow(segments: Any, scores: Any, labels: Any, settings: PostProcess) -> list[tuple[float, ...]]:
+    """The documented steps, one after the other, on rows of one video."""
+    rows = [i for i in range(len(scores)) if settings.floor is None or scores[i] >= settings.floor]
+    rows = [i for i in rows if settings.max_length is None or segments[i][1] - segments[i][0] < settings.max_length]
+    rows = sorted(sorted(rows, key=lambda i: (-scores[i], i))[: settings.candidates])
+    entered, current = rows, {i: float(scores[i]) for i in rows}
+    for step in settings.nms:
+        kept = {}
+        for label in sorted({int(labels[i]) for i in rows}) if step.class_wise else [None]:
+            mine = [i for i in rows if label is None or labels[i] == label]
+            found = nms(
+                segments[mine],
+                [current[i] for i in mine],
+                method=step.method,
+                threshold=step.threshold,
+                sigma=step.sigma,
+                floor=settings.floor,
+                keep=step.keep,
+            )
+            kept.update({mine[row]: score for row, score in zip(found.rows, found.scores.tolist(), strict=True)})
+        rows, current = sorted(kept), kept
+    rows = sorted(rows, key=lambda i: (-current[i], i))[: settings.keep]
+    result = []
+    for i in rows:
+        segment = segments[i]
+        if settings.voting is not None:
+            same = [j for j in entered if labels[j] == labels[i]]
+            segment = vote([same.index(i)], segments[same], scores[same], threshold=settings.voting)[0]
+        result.append((i, *segment.tolist(), current[i], int(labels[i])))
+    return result
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_one_video_takes_the_documented_steps(settings: PostProcess) -> None:
+    given = detections(1, 80)
+    kept = process(given.segments, given.scores, given.label, settings)
+    got = [(*row,) for row in zip(kept.rows, *kept.segments.T, kept.scores, kept.labels, strict=True)]
+    assert got == slow(given.segments, given.scores, given.label, settings)
+    assert len(got) > 2
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from(SETTINGS))
+def test_all_videos_equal_each_alone(seed: int, count: int, settings: PostProcess) -> None:
+    given = detections(seed, count)
+    got = apply(given, settings)
+    assert (got.video_ids, got.labels) == (given.video_ids, given.labels)
+    parts = []
+    for index, video_id in enumerate(given.video_ids):
+        mine = given.of_video(video_id)
+        kept = process(mine.segments, mine.scores, mine.label, settings)
+        parts += [(index, *row) for row in zip(*kept.segments.T, kept.scores, kept.labels, strict=True)]
+    assert list(zip(got.video, *got.segments.T, got.scores, got.label, strict=True)) == parts
+
+
+def test_by_hand() -> None:
+    segments = [[0, 4], [1, 5], [1, 5], [20, 90], [6, 8]]
+    scores = [0.9, 0.8, 0.7, 0.95, 0.1]
+    kept = process(segments, scores, [0, 0, 1, 1, 0], VSGN_THUMOS14)
+    # The long one is dropped, the second is suppressed in its class, the third decays across classes: tIoU 0.6.
+    assert kept.rows.tolist() == [0, 2, 4]
+    np.testing.assert_allclose(kept.scores, [0.9, 0.7 * np.exp(-0.36 / 0.46), 0.1], atol=1e-15)
+    assert kept.labels.tolist() == [0, 1, 0]
+
+
+def test_labels_may_be_absent_and_input_is_left_alone() -> None:
+    segments, scores = np.array([[0.0, 4.0], [0.5, 4.5]]), np.array([0.5, 0.9])
+    before = segments.copy(), scores.copy()
+    kept = process(segments, scores, None, PostProcess(voting=0.3))
+    assert kept.rows.tolist() == [1, 0]
+    assert kept.labels.tolist() == [0, 0]
+    assert (segments == before[0]).all()
+    assert (scores == before[1]).all()
+    assert len(process([], [], [], PostProcess(candidates=3)).rows) == 0
+
+
+def test_equal_scores_keep_their_order_through_every_limit() -> None:
+    segments = np.array([[10.0 * i, 10.0 * i + 1] for i in range(6)])
+    scores = np.array([0.5, 0.7, 0.5, 0.7, 0.5, 0.5])
+    kept = process(segments, scores, [2, 1, 0, 0, 1, 2], PostProcess(candidates=5, keep=4))
+    assert kept.rows.tolist() == [1, 3, 0, 2]
+
+
+def test_dict_round_trip() -> None:
+    for settings in [*SETTINGS, VSGN_THUMOS14]:
+        assert PostProcess.from_dict(settings.to_dict()) == settings
+    assert PostProcess.from_dict({}) == PostProcess()
+    assert PostProcess.from_dict({"nms": []}).nms == ()
+    assert VSGN_THUMOS14.to_dict()["nms"] == [
+        {"method": "hard", "threshold": 0.4, "class_wise": True},
+        {"method": "gaussian", "sigma": 0.46, "class_wise": False},
+    ]
+
+
+def test_short_form() -> None:
+    assert Nms.of("hard:0.4") == Nms("hard", threshold=0.4)
+    assert Nms.of("linear:0.3") == Nms("linear", threshold=0.3)
+    assert Nms.of("gaussian:0.46:agnostic") == Nms("gaussian", sigma=0.46, class_wise=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gausian:0.5", "did you mean 'gaussian'"),
+        ("hard", "expected hard:NUMBER"),
+        ("hard:0.4:classes", "expected hard:NUMBER or hard:NUMBER:agnostic"),
+        ("hard:0.4:agnostic:x", "expected hard:NUMBER"),
+        ("hard:x", "'x' is no number"),
+        ("hard:2", "threshold is 2.0"),
+    ],
+)
+def test_bad_short_form(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Nms.of(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nsm": []}, "unknown key 'nsm': did you mean 'nms'"),
+        ({"nms": [{"method": "hard", "treshold": 0.5}]}, r"nms\[0\]: unknown key 'treshold': did you mean 'threshold'"),
+        ({"nms": ["hard"]}, r"nms\[0\]: is 'hard', expected keys and values"),
+        ({"nms": "hard"}, "nms is 'hard', expected a list"),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "class_wise": 1}]}, "class_wise is 1"),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "keep": -1}]}, "keep is -1"),
+        ({"floor": "low"}, "floor is 'low'"),
+        ({"max_length": 0}, "max_length is 0"),
+        ({"candidates": 0}, "candidates is 0"),
+        ({"keep": 1.5}, "keep is 1.5"),
+        ({"voting": 0}, "voting is 0"),
+    ],
+)
+def test_bad_settings(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PostProcess.from_dict(values)
+
+
+def test_steps_must_be_steps() -> None:
+    with pytest.raises(InputError, match="expected Nms"):
+        PostProcess(nms=("hard",))  # type: ignore[arg-type]
