@@ -8,7 +8,7 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import compare, convert, evaluate
+from untrimmed.cli import compare, convert, evaluate, fuse, postprocess
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(convert.convert)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
+app.command(cls=ManyNumbers)(fuse.fuse)
+app.command()(postprocess.postprocess)
 
 
 def _show_version(wanted: bool) -> None:
