@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("methods",),
     ("training",),
+    ("recipe",),
     ("inference",),
     ("report",),
     ("demo",),
