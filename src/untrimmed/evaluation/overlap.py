@@ -122,7 +122,7 @@ class Table:
 
     @property
     def lengths(self) -> Floats:
-        """``(G,)`` lengths of the instances in seconds, to the nanosecond: 11.4 - 8.4 is 3, not a rounding above."""
+        """``(G,)`` lengths of the instances in seconds, to the nanosecond: 4.4 - 1.4 is 3, not a rounding above."""
         lengths: Floats = np.round(self.instance_segments[:, 1] - self.instance_segments[:, 0], 9)
         return lengths
 
