@@ -1,6 +1,7 @@
 """Detections and truth in, numbers out; pure functions, frozen results, no torch."""
 
 from untrimmed.evaluation.comparison import Comparison, Difference, compare
+from untrimmed.evaluation.diagnosis import Bucket, Characteristic, Diagnosis, FalsePositives, diagnose
 from untrimmed.evaluation.oddities import Oddities
 from untrimmed.evaluation.protocols import PROTOCOLS, Protocol
 from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k
@@ -9,9 +10,13 @@ from untrimmed.evaluation.scoring import Evaluation, Intervals, LengthGroup, eva
 __all__ = [
     "PROTOCOLS",
     "AverageRecall",
+    "Bucket",
+    "Characteristic",
     "Comparison",
+    "Diagnosis",
     "Difference",
     "Evaluation",
+    "FalsePositives",
     "Intervals",
     "LengthGroup",
     "Oddities",
@@ -19,6 +24,7 @@ __all__ = [
     "RecallAtK",
     "average_recall",
     "compare",
+    "diagnose",
     "evaluate",
     "recall_at_k",
 ]

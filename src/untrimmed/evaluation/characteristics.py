@@ -8,7 +8,7 @@ section 3; edges as in the authors' released tool.
 | coverage | its length over the duration of its video | truth |
 | length | end - start, seconds | truth |
 | num-instances | how many instances, of any class, its video has | truth |
-| context-size | number of temporal glimpses around it that let people guess the action, 0 to 6 | key of the annotation |
+| context-size | number of glimpses around it that tell people the action, 0 to 6 | key of the annotation |
 | context-distance | where those glimpses are: 0 nowhere, 1 near, 2 at medium distance, 3 far | key of the annotation |
 | agreement | how well several annotators agree on its borders, 0 to 1 | key of the annotation |
 
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
+from untrimmed.evaluation.protocols import Protocol
 from untrimmed.types import Video
 
 ANNOTATED = ("context-size", "context-distance", "agreement")
@@ -45,16 +46,8 @@ _SIZES = {
     4: ("XS", "S", "M", "L"),
     5: ("XS", "S", "M", "L", "XL"),
 }
-_ACTIVITYNET = {
-    "coverage": (0.2, 0.4, 0.6, 0.8),
-    "length": (30.0, 60.0, 120.0, 180.0),
-    "num-instances": (1.0, 4.0, 8.0),
-}
-_THUMOS14 = {
-    "coverage": (0.02, 0.04, 0.06, 0.08),
-    "length": (3.0, 6.0, 12.0, 18.0),
-    "num-instances": (1.0, 40.0, 80.0),
-}
+_COVERAGE = {"activitynet": (0.2, 0.4, 0.6, 0.8), "thumos14": (0.02, 0.04, 0.06, 0.08)}
+_COUNT = {"activitynet": (1.0, 4.0, 8.0), "thumos14": (1.0, 40.0, 80.0)}
 _CONTEXT = {
     "context-size": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0),
     "context-distance": (0.0, 1.0, 2.0),
@@ -71,7 +64,7 @@ _UNITS = {
     "num-instances": "instances in the video",
     "context-size": "glimpses",
     "context-distance": "",
-    "agreement": "median tIoU of annotators",
+    "agreement": "tIoU of annotators",
 }
 
 
@@ -107,17 +100,22 @@ class Scale:
         return np.where(np.isnan(values), -1, index).astype(np.int64)
 
 
-def scales(protocol: str, edges: Mapping[str, Sequence[float]] | None = None) -> tuple[Scale, ...]:
-    """The six characteristics with DETAD's buckets for the data set a protocol belongs to.
+def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = None) -> tuple[Scale, ...]:
+    """The six characteristics, with DETAD's buckets for the data set that the protocol's rule belongs to.
 
     Args:
-        protocol: ``"thumos14"`` takes the edges for THUMOS14; any other those for ActivityNet.
+        protocol: gives the edges of the lengths, and by its rule all others.
         edges: inner edges that replace those of the named characteristics.
 
     Raises:
         InputError: for an unknown characteristic, or edges that do not rise.
     """
-    chosen: dict[str, tuple[float, ...]] = {**(_THUMOS14 if protocol == "thumos14" else _ACTIVITYNET), **_CONTEXT}
+    chosen: dict[str, tuple[float, ...]] = {
+        "coverage": _COVERAGE[protocol.rule],
+        "length": protocol.lengths,
+        "num-instances": _COUNT[protocol.rule],
+        **_CONTEXT,
+    }
     for key, given in (edges or {}).items():
         if key not in chosen:
             raise InputError(f"no characteristic is called '{key}': {nearest(key, chosen)}")
