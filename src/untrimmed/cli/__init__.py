@@ -8,7 +8,7 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import compare, convert, evaluate, fuse, postprocess
+from untrimmed.cli import check, compare, convert, evaluate, fuse, postprocess
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(convert.convert)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
@@ -46,7 +47,8 @@ def main() -> None:
     try:
         app()
     except UntrimmedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # A name out of a file may hold a line break; the message is one line all the same.
+        print("error:", *str(error).split("\n"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

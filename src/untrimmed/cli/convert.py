@@ -1,6 +1,63 @@
-"""``untrimmed convert``."""
+"""``untrimmed convert``: from one file format to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import typer
 
+from untrimmed.errors import InputError
 
-def convert(source: str = typer.Argument(...)) -> None:
-    """Convert."""
+if TYPE_CHECKING:
+    from untrimmed.formats.activitynet import ResultsExtra
+    from untrimmed.types import Detections
+
+
+def convert(
+    source: str = typer.Argument(metavar="IN", help="Truth or results: a file, or a folder of files."),
+    target: str = typer.Argument(metavar="OUT", help="The file to write, or a new folder."),
+    from_: str | None = typer.Option(None, "--from", metavar="FORMAT", help="Format of IN; told if left out."),
+    to: str | None = typer.Option(
+        None,
+        "--to",
+        metavar="FORMAT",
+        help="Format of OUT: activitynet, charades, csv, elan, epic, thumos14 or webvtt; told from its name if "
+        "left out (.json, .csv, .tsv, .eaf, .txt, .vtt, and .gz after any of them).",
+    ),
+    subset: str | None = typer.Option(None, help="Keep only this subset of a truth."),
+    min_score: float | None = typer.Option(None, help="Keep only detections with at least this score."),
+    epic_label: str = typer.Option("action", help="What an EPIC-Kitchens label is: action, verb or noun."),
+    tier: list[str] = typer.Option([], help="Read only this tier of ELAN files; may be given several times."),
+) -> None:
+    """Convert truth or results. What OUT cannot keep is said on standard error."""
+    from untrimmed.formats import read, write_annotations, write_detections
+    from untrimmed.types import Annotations
+
+    content = read(source, from_, epic_label=epic_label, tiers=tier or None)
+    if isinstance(content.value, Annotations):
+        if min_score is not None:
+            raise InputError(f"--min-score is for results, but {source} holds truth")
+        truth = content.value if subset is None else content.value.subset(subset)
+        lost = write_annotations(truth, target, to)
+        count = f"{len(truth)} videos, {truth.instance_count} instances"
+    else:
+        if subset is not None:
+            raise InputError(f"--subset is for truth, but {source} holds results")
+        results, extra = content.value, content.extra
+        if min_score is not None:
+            results, extra = _above(results, extra, min_score)
+        lost = write_detections(results, target, to, extra=extra)
+        count = f"{len(results.video_ids)} videos, {len(results)} detections"
+    typer.echo(f"{source} ({content.format}) -> {target}: {count}", err=True)
+    for phrase in lost:
+        typer.echo(f"not kept: {phrase}", err=True)
+
+
+def _above(results: Detections, extra: ResultsExtra | None, min_score: float) -> tuple[Detections, ResultsExtra | None]:
+    """The detections of at least a score, and what belongs to them."""
+    from dataclasses import replace
+
+    rows = (results.scores >= min_score).nonzero()[0]
+    if extra is not None and extra.rows:
+        extra = replace(extra, rows=tuple(extra.rows[row] for row in rows))
+    return results.select(rows), extra

@@ -84,7 +84,7 @@ def read(
     path: str | Path,
     format: str | None = None,
     *,
-    epic_label: epic.Label = "action",
+    epic_label: str = "action",
     tiers: Iterable[str] | None = None,
 ) -> Content:
     """Read truth or results, whichever the file or folder holds.
@@ -127,7 +127,7 @@ def read_annotations(
     path: str | Path,
     format: str | None = None,
     *,
-    epic_label: epic.Label = "action",
+    epic_label: str = "action",
     tiers: Iterable[str] | None = None,
 ) -> Annotations:
     """Read truth; arguments and errors as for :func:`read`.
@@ -223,7 +223,7 @@ def _told(path: Path, text: str) -> str:
         return "thumos14"
     if not start:
         raise InputError(f"{path}: is empty, expected truth or results")
-    first = text.lstrip().splitlines()[0]
+    first = text.lstrip().partition("\n")[0]
     row = first.split()
     if len(row) == 5 and "," not in first and row[3].isdigit():
         return "thumos14"

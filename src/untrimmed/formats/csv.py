@@ -25,7 +25,7 @@ import numpy as np
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats import schema
 from untrimmed.formats.collect import Collector, losses
-from untrimmed.formats.io import atomic_write, read_text, shown
+from untrimmed.formats.io import atomic_write, collector_off, read_text, shown
 from untrimmed.types import Annotations, Detections
 
 _ALIASES = {
@@ -87,7 +87,7 @@ def read_table(path: str | Path) -> Table:
 
 def table_of(text: str, path: str | Path) -> Table:
     """The table that a text holds; ``path`` is the file that messages name. Raises as :func:`read_table`."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     header = next((fields for _, fields in _records(Path(path), text, delimiter, skip=0)), [])
     names = tuple(name.strip() for name in header)
@@ -226,7 +226,8 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
 
 def _fast_results(table: Table) -> Detections | None:
     """The detections, checked in bulk; None if any row is odd, for the slow pass to name (or to take)."""
-    rows = [fields for _, fields in _records(table.path, table.text, table.delimiter, skip=1)]
+    with collector_off():
+        rows = [fields for _, fields in _records(table.path, table.text, table.delimiter, skip=1)]
     if set(map(len, rows)) != {len(table.header)}:
         return None
     columns = dict(zip(table.header, zip(*rows, strict=True), strict=True))
@@ -283,7 +284,7 @@ def _records(path: Path, text: str, delimiter: str, skip: int) -> Iterator[tuple
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
-            if not any(field.strip() for field in fields):
+            if not any(map(str.strip, fields)):
                 continue
             if skip:
                 skip -= 1

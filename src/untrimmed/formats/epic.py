@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
 
 from untrimmed.errors import InputError
 from untrimmed.formats import csv, schema
@@ -26,14 +25,14 @@ from untrimmed.formats.io import atomic_write, shown
 from untrimmed.grid import exact_fps
 from untrimmed.types import Annotations
 
-Label = Literal["action", "verb", "noun"]
-"""What to take as the label."""
+LABELS = ("action", "verb", "noun")
+"""What can be taken as the label."""
 
 _PLACES = ("video_id", "start_timestamp", "stop_timestamp")
 _TIME = re.compile(r"(\d{1,3}):([0-5]\d):([0-5]\d(?:\.\d*)?)", re.ASCII)
 
 
-def read_truth(path: str | Path, label: Label = "action") -> Annotations:
+def read_truth(path: str | Path, label: str = "action") -> Annotations:
     """Read a CSV of EPIC-Kitchens.
 
     Args:
@@ -46,9 +45,9 @@ def read_truth(path: str | Path, label: Label = "action") -> Annotations:
     return truth_of(csv.read_table(path), label)
 
 
-def truth_of(table: csv.Table, label: Label = "action") -> Annotations:
+def truth_of(table: csv.Table, label: str = "action") -> Annotations:
     """The truth of a table of EPIC-Kitchens. Raises as :func:`read_truth`."""
-    schema.choice("label", label, get_args(Label))
+    schema.choice("label", label, LABELS)
     parts = ("verb", "noun") if label == "action" else (label,)
     table.need(*_PLACES, *(f"{part}_class" for part in parts))
     names = {part: _class_names(table.path.parent, part) for part in parts}

@@ -106,11 +106,9 @@ def parse_json(text: str, path: str | Path) -> Any:
     """The value of a JSON text; ``path`` is the file that messages name. Raises as :func:`read_json`."""
     if not text.strip():
         raise InputError(f"{path}: is empty, expected JSON")
-    # A large file makes millions of objects and no garbage: the cyclic collector would cost a third of the time.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        with collector_off():
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
         if "\\ud" in text or "\\uD" in text:
             # Raises UnicodeEncodeError for half of a surrogate pair; whole pairs pass.
             json.dumps(value, ensure_ascii=False).encode()
@@ -135,10 +133,20 @@ def parse_json(text: str, path: str | Path) -> Any:
         raise InputError(f"{path}: holds a text with half of a surrogate pair (\\ud800..\\udfff)") from None
     except ValueError:
         raise InputError(f"{path}: holds a whole number of thousands of digits") from None
+    return value
+
+
+@contextlib.contextmanager
+def collector_off() -> Iterator[None]:
+    """Run a block without the cyclic garbage collector: a block that makes millions of objects and no garbage
+    would spend a third of its time on it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    return value
 
 
 @overload

@@ -1,0 +1,85 @@
+"""``untrimmed check``: everything that is wrong with a data set, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from untrimmed.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from untrimmed.formats.check import Report
+    from untrimmed.grid import SnippetGrid
+
+_SHOWN = 10
+_STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+def check(
+    truth: str = typer.Argument(help="Truth in any known format: a file, or a folder of THUMOS14 or ELAN files."),
+    features: str | None = typer.Option(None, help="Folder of features (.npy files) to check too."),
+    fps: str | None = typer.Option(
+        None, help="Frames a second of the features, e.g. 25 or 30000/1001, if there is no index."
+    ),
+    stride: int | None = typer.Option(None, help="Frames from one row of features to the next."),
+    window: int | None = typer.Option(None, help="Frames that a row is computed from; the stride if not given."),
+    offset: int = typer.Option(0, help="First frame of the first row."),
+    format: str | None = typer.Option(None, "--from", help="Format of the truth; told from its content if left out."),
+    all_rows: bool = typer.Option(False, "--all", help="Show every row of the table, not the first of each kind."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of the table."),
+) -> None:
+    """Find everything that is wrong with a data set. Exit code 1 if any of it is an error."""
+    import json
+
+    from untrimmed.formats import read_annotations
+    from untrimmed.formats.check import check as check_all
+
+    grid = _grid(fps, stride, window, offset)
+    if grid is not None and features is None:
+        raise InputError("--fps and --stride describe features; give their folder with --features")
+    report = check_all(read_annotations(truth, format), features, grid)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=1))
+    else:
+        _print(report, all_rows)
+    raise typer.Exit(1 if report.count("error") else 0)
+
+
+def _grid(fps: str | None, stride: int | None, window: int | None, offset: int) -> SnippetGrid | None:
+    from untrimmed.grid import SnippetGrid, exact_fps
+
+    if fps is None and stride is None and window is None:
+        return None
+    if fps is None or stride is None:
+        raise InputError("the grid of features needs both --fps and --stride")
+    return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset)
+
+
+def _print(report: Report, all_rows: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
+    if report.findings:
+        table = Table("", "video", "what", "value", "what to do", pad_edge=False)
+        table.columns[1].overflow = "fold"
+        for (severity, what), group in report.groups.items():
+            rows = group if all_rows or len(group) <= _SHOWN + 1 else group[:_SHOWN]
+            style = _STYLES[severity]
+            for found in rows:
+                table.add_row(Text(severity, style), Text(found.video), what, Text(found.value), Text(found.fix))
+            if len(rows) < len(group):
+                left = f"... and {len(group) - len(rows)} more, {len(group)} in all"
+                table.add_row(Text(severity, style), "", what, left, "--all shows them")
+        console.print(table)
+    _summary(console, report)
+
+
+def _summary(console: Console, report: Report) -> None:
+    console.print(str(report), highlight=False)
