@@ -40,5 +40,7 @@ def fuse(
         fused = fuse_class_scores(fused, scores, top_k=top_k, rule=rule, weight=weight)  # type: ignore[arg-type]
     elif len(parts) == 1:
         raise InputError("one file and no --class-scores: there is nothing to fuse it with")
-    write_detections(fused, out)
+    lost = write_detections(fused, out)
     print(f"{out}: {len(fused):,} detections in {len(fused.video_ids):,} videos")
+    for phrase in lost:
+        print(f"note: {phrase}")

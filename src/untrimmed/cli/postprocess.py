@@ -38,5 +38,7 @@ def postprocess(
     )
     given = read_detections(results)
     kept = apply(given, settings)
-    write_detections(kept, out)
+    lost = write_detections(kept, out)
     print(f"{out}: {len(kept):,} of {len(given):,} detections in {len(kept.video_ids):,} videos")
+    for phrase in lost:
+        print(f"note: {phrase}")
