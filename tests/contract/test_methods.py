@@ -1,0 +1,162 @@
+"""What every method and every shipped config must do: take a step, decode, survive saving and loading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from untrimmed import config, recipe
+from untrimmed.data.batch import Batch, collate
+from untrimmed.data.materialise import materialise
+from untrimmed.errors import InputError
+from untrimmed.formats.features import ArrayFeatures
+from untrimmed.grid import SnippetGrid
+from untrimmed.losses import total
+from untrimmed.methods.catalog import METHODS, make_method
+from untrimmed.methods.protocol import Method, StepDetections
+from untrimmed.recipe import Recipe
+from untrimmed.types import Instances, Video
+
+SMALL: dict[str, dict[str, Any]] = {
+    "vsgn": {"channels": 16, "norm_groups": 4, "levels": 3, "anchor_sizes": [8.0, 12.0], "keep_best": True},
+}
+"""Settings that make each method small; a method without an entry fails the test that counts them."""
+
+CLASSES = ("jump", "spin", "wave")
+CHANNELS = 12
+GRID = SnippetGrid(2, 1, 1)
+WINDOWS = {"kind": "self_stitching", "length": 96, "short": 0.4, "gap": 6}
+
+
+def some_recipe(name: str) -> Recipe:
+    return recipe.recipe_of(
+        {"data": {"annotations": "a", "features": "f"}, "windows": WINDOWS, "method": {"name": name, **SMALL[name]}},
+        name,
+    )
+
+
+def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
+    """The first windows, for training, of a video of random features with an action of each class."""
+    generator = np.random.default_rng(0)
+    features = ArrayFeatures({"v": generator.normal(size=(snippets, CHANNELS)).astype(np.float32)}, GRID)
+    seconds = GRID.steps_to_seconds(snippets)
+    segments = np.array([[0.1, 0.2], [0.3, 0.5], [0.6, 0.66]]) * seconds
+    video = Video("v", duration=seconds, instances=Instances(segments, CLASSES))
+    windows = plan.windows.training(video, snippets, GRID, generator)[:most]
+    assert windows
+    return collate([materialise(each, features, labels=each.rows) for each in windows])
+
+
+def step(model: torch.nn.Module, batch: Batch) -> float:
+    """One step of plain gradient descent; the loss before it."""
+    method: Any = model
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loss = total(method.loss(model(batch), batch))
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def check_found(found: list[StepDetections], batch: Batch, classes: int) -> None:
+    assert len(found) == len(batch)
+    for each, time_map in zip(found, batch.maps, strict=True):
+        count = len(each.scores)
+        assert each.segments.shape == (count, 2)
+        assert each.labels.shape == each.centers.shape == (count,)
+        assert each.labels.dtype == torch.int64
+        assert ((each.labels >= -1) & (each.labels < classes)).all()
+        assert (each.segments[:, 0] < each.segments[:, 1]).all()
+        assert ((each.scores >= 0) & (each.scores <= 1)).all()
+        _, owner = time_map.segments_to_seconds(each.segments.numpy(), each.centers.numpy())
+        assert (owner >= 0).all()
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_every_method_has_small_settings_here() -> None:
+    assert sorted(SMALL) == sorted(METHODS)
+
+
+def test_a_method_learns_from_a_step_and_decodes(name: str) -> None:
+    torch.manual_seed(0)
+    plan = some_recipe(name)
+    model = make_method(name, SMALL[name], CHANNELS, len(CLASSES))
+    assert isinstance(model, Method)
+    assert isinstance(model, torch.nn.Module)
+    batch = batch_of(plan, 80)
+    losses = [step(model, batch) for _ in range(4)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    model.eval()
+    with torch.no_grad():
+        found = model.decode(model(batch), batch)
+    assert any(len(each.scores) for each in found)
+    check_found(found, batch, len(CLASSES))
+
+
+def test_saved_and_loaded_it_says_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    batch = batch_of(some_recipe(name), 80)
+    model = make_method(name, SMALL[name], CHANNELS, len(CLASSES))
+    step(model, batch)
+    copy = make_method(name, SMALL[name], CHANNELS, len(CLASSES))
+    copy.load_state_dict(load(save(model.state_dict())))
+    model.eval(), copy.eval()
+    with torch.no_grad():
+        left, right = model(batch), copy(batch)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_raw_is_flat_and_finite_and_targets_are_not_looked_at(name: str) -> None:
+    torch.manual_seed(0)
+    batch = batch_of(some_recipe(name), 80)
+    model = make_method(name, SMALL[name], CHANNELS, len(CLASSES)).eval()
+    blind = Batch(batch.features, batch.clip, batch.targets[::-1], batch.maps, batch.video_ids)
+    with torch.no_grad():
+        raw, other = model(batch), model(blind)
+    assert all(isinstance(value, torch.Tensor) and torch.isfinite(value).all() for value in raw.values())
+    assert all(torch.equal(raw[key], other[key]) for key in raw)
+
+
+def test_an_unknown_setting_is_refused_with_a_hint(name: str) -> None:
+    key = next(iter(SMALL[name]))
+    with pytest.raises(InputError, match=f"did you mean '{key}'"):
+        make_method(name, {f"{key}x": 1}, CHANNELS, len(CLASSES))
+
+
+CONFIGS = config.shipped()
+
+
+def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
+    assert sorted(CONFIGS) == ["activitynet13/vsgn", "sbhar/vsgn", "thumos14/vsgn"]
+
+
+@pytest.mark.parametrize("shipped", sorted(CONFIGS))
+def test_a_shipped_config_builds_takes_a_step_and_decodes(shipped: str) -> None:
+    torch.manual_seed(0)
+    plan = recipe.load(shipped)
+    settings = dict(plan.method)
+    model = make_method(settings.pop("name"), settings, CHANNELS, len(CLASSES))
+    batch = batch_of(plan, 600, most=1)
+    assert np.isfinite(step(model, batch))
+    model.eval()
+    with torch.no_grad():
+        check_found(model.decode(model(batch), batch), batch, len(CLASSES))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shipped", sorted(CONFIGS))
+def test_a_shipped_config_opens_with_where_it_comes_from(shipped: str) -> None:
+    lines = CONFIGS[shipped].read_text(encoding="utf-8").splitlines()
+    header = "\n".join(line for line in lines[: lines.index("")])
+    assert all(line.startswith("#") for line in lines[: lines.index("")])
+    for key in ("Paper:", "Command:", "Published:", "Measured:", "Needs:"):
+        assert f"# {key}" in header
+    assert f"untrimmed train {shipped}" in header
