@@ -87,17 +87,12 @@ def weighted_average_precision(
         raise InputError(f"normalizer is {normalizer}, expected a number above 0")
 
     wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
-    found = matching.instance
-    state = np.full(shape, _FALSE, dtype=np.int8)
-    state[found >= 0] = np.where(wanted[found[found >= 0]], _TRUE, _LEFT_OUT)
-    state[matching.dropped] = _LEFT_OUT
-    if left_out is not None:
-        state[np.broadcast_to(left_out, shape)] = _LEFT_OUT
+    out = matching.dropped if left_out is None else matching.dropped | left_out
     rows = np.flatnonzero(wanted)
     per_video = np.zeros((len(table.videos), len(table.classes)))
     np.add.at(per_video, (table.instance_video[rows], table.instance_label[rows]), 1.0)
     areas: Floats = _areas(
-        state[:, table.order],
+        _states(matching.instance, out, wanted, table.order),
         table.video[table.order],
         table.class_start,
         np.ascontiguousarray(weights, dtype=np.int32),
@@ -114,6 +109,19 @@ def mean_ap(ap: Floats) -> Floats:
     total = np.where(there, ap, 0.0).sum(axis=-1)
     count = there.sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@njit(cache=True, nogil=True)
+def _states(found: Any, out: Any, wanted: Any, order: Any) -> Any:
+    states = np.empty(found.shape, dtype=np.int8)
+    for t in range(len(found)):
+        for place in range(len(order)):
+            d = order[place]
+            if out[t, d] or (found[t, d] >= 0 and not wanted[found[t, d]]):
+                states[t, place] = _LEFT_OUT
+            else:
+                states[t, place] = _TRUE if found[t, d] >= 0 else _FALSE
+    return states
 
 
 @njit(cache=True, nogil=True)

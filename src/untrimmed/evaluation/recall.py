@@ -28,7 +28,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.overlap import Floats, Ints, Table, compiled_tiou
+from untrimmed.evaluation.overlap import Floats, Ints, Table, compiled_tiou, stable_order
 from untrimmed.evaluation.protocols import DENSE, PROTOCOLS, clean_tious, tiou_name
 from untrimmed.types import Annotations, Detections
 
@@ -124,7 +124,7 @@ def average_recall(
     # Proposals of videos outside the truth share one number at the end: they count, but can recall nothing.
     number = np.array([names.get(name, len(names)) for name in detections.video_ids], dtype=np.int64)
     order = np.argsort(-detections.scores, kind="stable")
-    order = order[np.argsort(number[detections.video[order]], kind="stable")]
+    order = order[stable_order(number[detections.video[order]], len(names) + 1)]
     sorted_videos = number[detections.video[order]]
     low = np.searchsorted(sorted_videos, videos, side="left")
     high = np.searchsorted(sorted_videos, videos, side="right")
