@@ -35,7 +35,6 @@ from untrimmed.segments import tiou_scalar
 
 Method = Literal["hard", "linear", "gaussian"]
 
-_HARD, _LINEAR, _GAUSSIAN = range(3)
 _ROUNDING = 1e-6
 """Logarithms closer than this may belong to equal scores. Their error is below 1e-8 for 100,000 picks."""
 _UNDERFLOW = -690.0
@@ -93,7 +92,7 @@ def nms(
             option outside its range or without use for the method.
     """
     table, values, group = candidates(segments, scores, groups)
-    check_method(method, threshold, sigma)
+    option = check_method(method, threshold, sigma)
     if method != "hard" and len(values) and values.min() < 0:
         raise InputError(
             f"{method} soft-NMS: score of row {int(values.argmin())} is {values.min()}, expected at least 0: "
@@ -101,17 +100,18 @@ def nms(
         )
     check_count("keep", keep)
     check_floor(floor)
+    floor = -math.inf if floor is None else float(floor)
+    limit = len(values) if keep is None else keep
     order, bounds = grouped(group)
-    rows, kept = _pick_groups(
-        table,
-        values,
-        order,
-        bounds,
-        get_args(Method).index(method),
-        float(sigma if threshold is None else threshold),  # type: ignore[arg-type]  # check_method: one is given
-        -math.inf if floor is None else float(floor),
-        len(values) if keep is None else keep,
-    )
+    starts, ends, current = table[order, 0], table[order, 1], values[order]
+    if method == "gaussian":
+        # The logarithm of 0 is put where the order is not left to logarithms anyway.
+        logs = np.log(np.maximum(current, 1e-323))
+        low = math.log(floor) - _ROUNDING if floor > 0 else -math.inf
+        low = low if low > _UNDERFLOW else -math.inf
+        rows, kept = _pick_gaussian(starts, ends, logs, order, bounds, values.copy(), option, floor, low, limit)
+    else:
+        rows, kept = _pick(starts, ends, current, order, bounds, method == "hard", option, floor, limit)
     ranked = np.lexsort((rows, -kept))
     return Picks(rows[ranked], kept[ranked])
 
@@ -185,21 +185,21 @@ def grouped(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return order, np.concatenate(([0], starts, [len(groups)]))
 
 
-def check_method(method: str, threshold: float | None, sigma: float | None) -> None:
-    """Raise InputError unless the method exists and has the option it needs, and no other."""
+def check_method(method: str, threshold: float | None, sigma: float | None) -> float:
+    """The option a method needs; InputError unless the method exists and it, and no other, is given and in range."""
     if method not in get_args(Method):
         raise InputError(f"NMS method is {method!r}: {nearest(str(method), get_args(Method))}")
-    needed, other = ("sigma", "threshold") if method == "gaussian" else ("threshold", "sigma")
-    given = {"threshold": threshold, "sigma": sigma}
-    if given[other] is not None:
-        raise InputError(f"{method} NMS has no {other} (it is {given[other]!r}); its option is {needed}")
-    if given[needed] is None:
-        raise InputError(f"{method} NMS needs a {needed}")
-    if method == "gaussian":
-        if not (is_number(sigma) and sigma > 0):  # type: ignore[operator]
-            raise InputError(f"sigma is {sigma!r}, expected a number above 0")
-    else:
-        check_tiou("threshold", threshold)
+    gaussian = method == "gaussian"
+    (name, option), (other, unused) = (("threshold", threshold), ("sigma", sigma))[:: -1 if gaussian else 1]
+    if unused is not None:
+        raise InputError(f"{method} NMS has no {other} (it is {unused!r}); its option is {name}")
+    if option is None:
+        raise InputError(f"{method} NMS needs a {name}")
+    if not gaussian:
+        check_tiou(name, option)
+    elif not (is_number(option) and option > 0):
+        raise InputError(f"{name} is {option!r}, expected a number above 0")
+    return float(option)
 
 
 def check_tiou(name: str, value: object, above_zero: bool = False) -> None:
@@ -227,141 +227,141 @@ def is_number(value: object) -> bool:
 
 
 @_compiled
-def _pick_groups(
-    segments: Any, scores: Any, order: Any, bounds: Any, method: int, option: float, floor: float, keep: int
+def _pick(
+    starts: Any, ends: Any, scores: Any, rows: Any, bounds: Any, hard: bool, threshold: float, floor: float, keep: int
 ) -> Any:
-    rows = np.empty(len(order), dtype=np.int64)
-    kept = np.empty(len(order))
+    """Rows and scores picked by hard or linear suppression, group by group. Changes all arrays but ``bounds``."""
+    picked, kept = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
     total = 0
     for g in range(len(bounds) - 1):
-        members = order[bounds[g] : bounds[g + 1]]
-        total += _pick(segments, scores, members, method, option, floor, keep, rows[total:], kept[total:])
-    return rows[:total], kept[:total]
+        group = slice(bounds[g], bounds[g + 1])
+        start, end, score, row = starts[group], ends[group], scores[group], rows[group]
+        stored, stop = len(row), total + min(keep, len(row))
+        while total < stop:
+            stored, best = _search(start, end, score, row, stored, floor)
+            if best < 0:
+                break
+            picked[total], kept[total] = row[best], score[best]
+            score[best] = math.nan
+            total += 1
+            if total < stop:
+                _decay(start, end, score, stored, best, hard, threshold)
+    return picked[:total], kept[:total]
 
 
 @_compiled
-def _pick(
-    segments: Any,
-    scores: Any,
-    members: Any,
-    method: int,
-    option: float,
-    floor: float,
-    keep: int,
+def _decay(starts: Any, ends: Any, scores: Any, stored: int, best: int, hard: bool, threshold: float) -> None:
+    """Apply the factors of the candidate ``best`` to all; what is dropped becomes NaN."""
+    start, end = starts[best], ends[best]
+    if hard:
+        for i in range(stored):
+            overlap = _tiou(start, end, starts[i], ends[i])
+            scores[i] = math.nan if overlap > threshold else scores[i]
+    else:
+        for i in range(stored):
+            overlap = _tiou(start, end, starts[i], ends[i])
+            scores[i] = scores[i] * (1.0 - overlap) if overlap > threshold else scores[i]
+
+
+@_compiled
+def _pick_gaussian(
+    starts: Any,
+    ends: Any,
+    logs: Any,
     rows: Any,
-    kept: Any,
-) -> int:
-    """Pick from one group into ``rows`` and ``kept``; returns how many."""
-    starts, ends, values = segments[members, 0], segments[members, 1], scores[members]
-    slots = np.arange(len(members))
-    exact = values.copy()
-    decayed = np.zeros(len(members), dtype=np.int64)
-    floor_value = floor
-    if method == _GAUSSIAN:
-        for i in range(len(members)):
-            values[i] = _log(values[i])
-        floor_value = _log(floor) - _ROUNDING
-        if floor_value < _UNDERFLOW:
-            floor_value = -math.inf
-    picked = np.empty((min(keep, len(members)), 2))
-    stored = len(members)
-    count = 0
-    while count < len(picked):
-        live, best = _search(values, stored, floor_value)
-        if live < _SPARSE * stored:
-            stored = _gather(starts, ends, values, slots, stored, floor_value)
-            live, best = _search(values, stored, floor_value)
-        if live == 0:
-            break
-        score = values[best]
-        if method == _GAUSSIAN:
-            best = _settle(starts, ends, values, slots, stored, best, exact, decayed, picked[:count], option)
-            score = exact[slots[best]]
-            if score < floor:
+    bounds: Any,
+    scores: Any,
+    sigma: float,
+    floor: float,
+    low: float,
+    keep: int,
+) -> Any:
+    """Rows and scores picked by Gaussian suppression, group by group. Changes all arrays but ``bounds``.
+
+    ``logs`` are the logarithms of the scores, sorted by group like ``starts``; ``scores`` are sorted by row, and
+    brought up to date only where the logarithms leave a choice. Logarithms below ``low`` are surely below the floor.
+    """
+    picked, kept, decays = np.empty(len(rows), dtype=np.int64), np.empty(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    spans = np.empty((min(keep, len(rows)), 2))
+    scale = min(1.0 / sigma, 1e300)
+    total = 0
+    for g in range(len(bounds) - 1):
+        group = slice(bounds[g], bounds[g + 1])
+        start, end, log, row = starts[group], ends[group], logs[group], rows[group]
+        stored, count, stop = len(row), 0, min(keep, len(row))
+        while count < stop:
+            stored, best = _search(start, end, log, row, stored, low)
+            if best < 0:
+                break
+            best = _settle(start, end, log, row, stored, best, scores, decays, spans[:count], sigma)
+            if scores[row[best]] < floor:
                 # Those whose logarithm is not as close to the highest score less still.
                 break
-        rows[count], kept[count] = members[slots[best]], score
-        picked[count, 0], picked[count, 1] = starts[best], ends[best]
-        values[best] = math.nan
-        count += 1
-        if count < len(picked):
-            _decay(starts, ends, values, stored, starts[best], ends[best], method, option)
-    return count
+            picked[total], kept[total] = row[best], scores[row[best]]
+            spans[count, 0], spans[count, 1] = start[best], end[best]
+            log[best] = math.nan
+            total, count = total + 1, count + 1
+            if count < stop:
+                for i in range(stored):
+                    overlap = _tiou(start[best], end[best], start[i], end[i])
+                    log[i] -= overlap * overlap * scale
+    return picked[:total], kept[:total]
 
 
 @_compiled
-def _log(score: float) -> float:
-    return math.log(max(score, 1e-323))
+def _search(starts: Any, ends: Any, values: Any, rows: Any, stored: int, floor: float) -> Any:
+    """How many candidates are stored, and the first with the highest value, -1 if none is at the floor.
 
-
-@_compiled
-def _search(values: Any, stored: int, floor: float) -> Any:
-    """How many candidates live on (at or above the floor, not NaN), and the first of those with the highest value."""
-    live, best, highest = 0, 0, -math.inf
+    Those below the floor and NaN are dropped from the store once they are many.
+    """
+    live, best, highest = 0, -1, -math.inf
     for i in range(stored):
         live += values[i] >= floor
         if values[i] > highest:
             best, highest = i, values[i]
-    return live, best
-
-
-@_compiled
-def _gather(starts: Any, ends: Any, values: Any, slots: Any, stored: int, floor: float) -> int:
-    """Move the live candidates together, in order; returns how many they are."""
+    if live == 0:
+        return 0, -1
+    if live >= _SPARSE * stored:
+        return stored, best
     live = 0
     for i in range(stored):
         if values[i] >= floor:
-            starts[live], ends[live], values[live], slots[live] = starts[i], ends[i], values[i], slots[i]
+            if i == best:
+                best = live
+            starts[live], ends[live], values[live], rows[live] = starts[i], ends[i], values[i], rows[i]
             live += 1
-    return live
-
-
-@_compiled
-def _decay(
-    starts: Any, ends: Any, values: Any, live: int, start: float, end: float, method: int, option: float
-) -> None:
-    """Apply the factor of one pick to ``values``: scores, or their logarithms for the Gaussian."""
-    if method == _GAUSSIAN:
-        scale = min(1.0 / option, 1e300)
-        for i in range(live):
-            overlap = _tiou(start, end, starts[i], ends[i])
-            values[i] -= overlap * overlap * scale
-    elif method == _LINEAR:
-        for i in range(live):
-            overlap = _tiou(start, end, starts[i], ends[i])
-            values[i] = values[i] * (1.0 - overlap) if overlap > option else values[i]
-    else:
-        for i in range(live):
-            overlap = _tiou(start, end, starts[i], ends[i])
-            values[i] = math.nan if overlap > option else values[i]
+    return live, best
 
 
 @_compiled
 def _settle(
     starts: Any,
     ends: Any,
-    values: Any,
-    slots: Any,
+    logs: Any,
+    rows: Any,
     stored: int,
     best: int,
-    exact: Any,
-    decayed: Any,
-    picked: Any,
+    scores: Any,
+    decays: Any,
+    spans: Any,
     sigma: float,
 ) -> int:
-    """The first candidate with the highest score; brings ``exact`` up to date for those it may be."""
-    close = values[best] - _ROUNDING if values[best] > _UNDERFLOW else -math.inf
-    best_score = -1.0
+    """The first candidate with the highest score, given the one with the highest logarithm.
+
+    Brings ``scores`` up to date for those that may be it: ``decays`` says how many of the picked ``spans`` each has
+    seen.
+    """
+    close = logs[best] - _ROUNDING if logs[best] > _UNDERFLOW else -math.inf
+    highest = -1.0
     for i in range(stored):
-        if values[i] >= close:
-            slot = slots[i]
-            score = exact[slot]
-            for k in range(decayed[slot], len(picked)):
-                overlap = _tiou(picked[k, 0], picked[k, 1], starts[i], ends[i])
-                score *= math.exp(-overlap * overlap / sigma)
-            exact[slot], decayed[slot] = score, len(picked)
-            if score > best_score:
-                best, best_score = i, score
+        if logs[i] >= close:
+            row = rows[i]
+            for k in range(decays[row], len(spans)):
+                overlap = _tiou(spans[k, 0], spans[k, 1], starts[i], ends[i])
+                scores[row] *= math.exp(-overlap * overlap / sigma)
+            decays[row] = len(spans)
+            if scores[row] > highest:
+                best, highest = i, scores[row]
     return best
 
 
