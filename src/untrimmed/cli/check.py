@@ -9,12 +9,10 @@ import typer
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from untrimmed.formats.check import Report
     from untrimmed.grid import SnippetGrid
 
-_SHOWN = 10
+_SHOWN = 6
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -71,15 +69,14 @@ def _print(report: Report, all_rows: bool) -> None:
         table.columns[1].overflow = "fold"
         for (severity, what), group in report.groups.items():
             rows = group if all_rows or len(group) <= _SHOWN + 1 else group[:_SHOWN]
-            style = _STYLES[severity]
+            style, fix = _STYLES[severity], ""
+            table.add_section()
             for found in rows:
-                table.add_row(Text(severity, style), Text(found.video), what, Text(found.value), Text(found.fix))
+                # The same advice once a group is enough to read.
+                advice, fix = "" if found.fix == fix else found.fix, found.fix
+                table.add_row(Text(severity, style), Text(found.video), what, Text(found.value), Text(advice))
             if len(rows) < len(group):
                 left = f"... and {len(group) - len(rows)} more, {len(group)} in all"
                 table.add_row(Text(severity, style), "", what, left, "--all shows them")
         console.print(table)
-    _summary(console, report)
-
-
-def _summary(console: Console, report: Report) -> None:
     console.print(str(report), highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def read(
         schema.choice("format", format, FORMATS)
     if format == "webvtt" or path.suffix == ".vtt":
         raise InputError(f"{path}: subtitles are written for players and cannot be read back; give the JSON or CSV")
-    if path.is_dir():
+    if os.path.isdir(path):
         return _read_folder(path, format, tiers)
     text = read_text(path)
     format = format or _told(path, text)

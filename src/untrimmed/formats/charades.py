@@ -67,7 +67,7 @@ def write_truth(annotations: Annotations, path: str | Path) -> tuple[str, ...]:
     others = [key for key in keys if key and all(isinstance(extra.get(key, ""), str) for extra in extras)]
     for label in annotations.labels:
         if label.split() != [label] or ";" in label:
-            raise InputError(f"{path}: label {shown(label)} holds a space or semicolon, which separate the fields")
+            raise InputError(f"{path}: label {shown(label)} holds a space or semicolon, or is empty")
     with atomic_write(path) as file:
         writer = csv.writer(file, path)
         writer.writerow(["id", *others, "actions", "length"])

@@ -140,7 +140,7 @@ def _check_video(video: Video) -> Iterator[Finding]:
 def _check_times(video: Video) -> Iterator[Finding]:
     instances, duration = video.instances, video.duration
     for row, (start, end) in enumerate(instances.segments.tolist()):
-        value = f"{row}: {_instance(instances.labels[row], start, end)}"
+        value = f"instance {row}: {_instance(instances.labels[row], start, end)}"
         if end < start:
             yield Finding("error", "end before start", video.id, value, "swap the two, or remove the instance")
         elif end == start:

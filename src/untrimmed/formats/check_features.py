@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -75,13 +76,13 @@ def _open(annotations: Annotations, folder: Path, grid: SnippetGrid | None) -> _
     said = snippets if isinstance(snippets, Mapping) else {}
     width = said.get("channels")
     width = width if isinstance(width, int) else None
-    if (folder / INDEX).is_file():
+    if os.path.isfile(folder / INDEX):
         store = FeatureStore.open(folder, grid)
         videos = read_json(folder / INDEX)["videos"]
         files = {video_id: folder / videos[video_id]["file"] for video_id in store.ids}
         lengths = {video_id: videos[video_id]["length"] for video_id in store.ids}
         return _Folder(folder, files, store, None, store.channels, lengths)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"feature folder {folder}: there is no such folder")
     files = {unquote(path.stem): path for path in sorted(folder.glob("*.npy"))}
     if not files:

@@ -297,4 +297,15 @@ def _records(path: Path, text: str, delimiter: str, skip: int) -> Iterator[tuple
 def writer(file: IO[str], path: str | Path) -> Any:
     """A writer of rows, as the ``csv`` module has it; tabs separate if the name ends in ``.tsv``."""
     tabs = ".tsv" in Path(path).suffixes
-    return csv.writer(file, delimiter="\t" if tabs else ",", lineterminator="\n")
+    return csv.writer(_Lines(file), delimiter="\t" if tabs else ",", lineterminator="\r\n")
+
+
+class _Lines:
+    """Ends rows with ``\\n``. The writer itself must be told ``\\r\\n``: only then does it quote a field with
+    ``\\r``, which ends a row for the reader."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")

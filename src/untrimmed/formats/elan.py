@@ -11,12 +11,14 @@ ELAN does not allow overlap within a tier: overlapping instances are spread over
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote, unquote
+from xml.parsers.expat import ErrorString
 
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats import schema
@@ -41,7 +43,7 @@ def read_truth(path: str | Path, tiers: Iterable[str] | None = None) -> Annotati
             annotation has no time.
     """
     path = Path(path)
-    files = sorted(path.glob("*.eaf")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.eaf")) if os.path.isdir(path) else [path]
     if not files:
         raise InputError(f"{path}: no .eaf file in this folder")
     wanted = None if tiers is None else set(tiers)
@@ -96,7 +98,8 @@ def _root(file: Path) -> ET.Element:
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
-        raise InputError(f"{file}: line {error.position[0]} column {error.position[1] + 1}: {error}") from None
+        line, column = error.position
+        raise InputError(f"{file}: line {line} column {column + 1}: {ErrorString(error.code)}") from None
     if root.tag != "ANNOTATION_DOCUMENT":
         raise InputError(f"{file}: is XML of type {shown(root.tag)}, expected ANNOTATION_DOCUMENT (ELAN)")
     header = root.find("HEADER")

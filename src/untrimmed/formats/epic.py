@@ -14,6 +14,7 @@ All other columns are kept as further keys of the instances, so that the CSV can
 
 from __future__ import annotations
 
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -116,7 +117,7 @@ def _class_names(folder: Path, part: str) -> dict[str, str]:
         (f"EPIC_100_{part}_classes.csv", "id", "key"),
         (f"EPIC_{part}_classes.csv", f"{part}_id", "class_key"),
     ):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             table = csv.read_table(folder / name)
             table.need(number, key)
             return {row[number].strip(): row[key].strip() for _, row in table.rows()}
@@ -125,7 +126,7 @@ def _class_names(folder: Path, part: str) -> dict[str, str]:
 
 def _video_info(folder: Path) -> dict[str, tuple[float, Fraction]]:
     for name, key in (("EPIC_100_video_info.csv", "video_id"), ("EPIC_video_info.csv", "video")):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             table = csv.read_table(folder / name)
             table.need(key, "duration", "fps")
             return {

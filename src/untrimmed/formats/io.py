@@ -55,7 +55,7 @@ def read_bytes(path: str | Path) -> bytes:
     """
     path = Path(path)
     try:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(f"{path}: is a folder, expected a file")
         with path.open("rb") as file:
             zipped = file.peek(2)[:2] == _GZIP_MAGIC
@@ -169,12 +169,13 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
-    direct = path.parent == Path("/dev") or (path.exists() and not path.is_file())
-    if path.is_dir():
+    # os.path, not pathlib, asks: a name that is too long is then one that does not exist, as in the open below.
+    direct = path.parent == Path("/dev") or (os.path.exists(path) and not os.path.isfile(path))
+    if os.path.isdir(path):
         raise InputError(f"{path}: is a folder, expected the name of a file to write")
-    if not direct and not target.parent.is_dir():
+    if not direct and not os.path.isdir(target.parent):
         raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
-    temporary = path if direct else target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = path if direct else _temporary(target)
     try:
         raw = temporary.open("ab" if direct else "xb")
     except OSError as error:
@@ -183,9 +184,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         with contextlib.ExitStack() as stack:
             yield _layers(stack, raw, gzipped=target.suffix == ".gz", text=mode == "w")
         if not direct:
-            if target.exists():
-                temporary.chmod(target.stat().st_mode & 0o777)
-            temporary.replace(target)
+            _put(temporary, target)
     except OSError as error:
         if error.errno in _FULL:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
@@ -229,20 +228,20 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
-    if target.is_dir() and any(target.iterdir()):
+    if os.path.isdir(target) and any(target.iterdir()):
         raise InputError(f"{path}: is a folder that holds files; give a new or an empty one")
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise InputError(f"{path}: is a file, expected a folder to write into")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = _temporary(target)
     try:
         temporary.mkdir()
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     try:
         yield temporary
-        temporary.replace(target)
+        _put(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -313,6 +312,20 @@ def _duplicate_path(text: str, key: str) -> str:
         return shown(find(json.loads(text, object_pairs_hook=_Pairs), ""))
     except (ValueError, RecursionError):  # another defect follows further down; the name alone must do
         return shown(key)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:30]}.{secrets.token_hex(6)}.tmp")
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Give what was written its name, and the mode of what it replaces."""
+    try:
+        if os.path.exists(target):
+            temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 def _layers(stack: contextlib.ExitStack, raw: IO[bytes], gzipped: bool, text: bool) -> IO[Any]:

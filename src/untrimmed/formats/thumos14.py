@@ -14,13 +14,14 @@ The kit's rule depends on the order of the instances: within a class it is kept.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from untrimmed.errors import InputError
 from untrimmed.formats import schema
-from untrimmed.formats.collect import Collector, losses
+from untrimmed.formats.collect import Collector, losses, videos_said
 from untrimmed.formats.io import atomic_folder, read_text, shown, write_text
 from untrimmed.types import Annotations, Detections
 
@@ -73,7 +74,7 @@ def read_truth(path: str | Path) -> Annotations:
             files, or a video in both subsets.
     """
     path = Path(path)
-    files = class_files(path) if path.is_dir() else [path]
+    files = class_files(path) if os.path.isdir(path) else [path]
     if not files:
         raise InputError(f"{path}: no file named <Class>_val.txt or <Class>_test.txt in it or below")
     seen: dict[str, Path] = {}
@@ -173,7 +174,7 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
     ]
     write_text(path, "".join(lines))
     empty = len(detections.video_ids) - len(set(detections.video.tolist()))
-    return (f"{empty} videos without a detection",) if empty else ()
+    return (f"{videos_said(empty)} without a detection",) if empty else ()
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
