@@ -8,6 +8,7 @@
     train:        length, optimiser, precision
     detect:       how the network is run
     postprocess:  what happens to the candidates it gives
+    fusion:       labels from video-level class scores, for class-agnostic methods
     evaluate:     the rule and thresholds of the score
 """
 
@@ -17,7 +18,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
@@ -75,6 +76,15 @@ class DetectSettings(_Section):
     batch_size: int = Field(8, ge=1, description="windows in one forward pass")
 
 
+class FusionSettings(_Section):
+    """Labels for the proposals of a class-agnostic method, from video-level class scores."""
+
+    class_scores: Path
+    top_k: int | None = Field(1, ge=1, description="classes of a video that its proposals may have")
+    rule: Literal["product", "geometric"] = "product"
+    weight: float = Field(0.5, ge=0, le=1, description="of the class score in the `geometric` mean")
+
+
 class EvaluateSettings(_Section):
     """How results are scored."""
 
@@ -105,6 +115,7 @@ class Recipe(_Section):
     train: TrainSettings = TrainSettings()
     detect: DetectSettings = DetectSettings()
     postprocess: PostProcessField = PostProcess()
+    fusion: FusionSettings | None = None
     evaluate: EvaluateSettings = EvaluateSettings()
 
     @field_validator("method")

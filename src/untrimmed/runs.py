@@ -1,0 +1,233 @@
+"""A run: from a recipe to a folder with a trained model, its detections, its scores and a report.
+
+::
+
+    run/
+        config.yaml         the recipe, complete
+        model.safetensors   all that detection needs
+        state/              what resuming needs
+        log.jsonl           losses and validation scores, a line an epoch
+        results.json        detections in the test subset
+        metrics.json        their scores, and how the training went
+        report.html         a page to look at
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from untrimmed.data.dataset import LocalizationDataset
+from untrimmed.data.feed import WindowFeed
+from untrimmed.data.materialise import Standardise
+from untrimmed.errors import InputError
+from untrimmed.evaluation import Evaluation, evaluate
+from untrimmed.formats import read_annotations, write_detections
+from untrimmed.formats.features import Features
+from untrimmed.formats.io import write_json, write_text
+from untrimmed.grid import SnippetGrid
+from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
+from untrimmed.methods.catalog import make_method
+from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
+from untrimmed.recipe import Recipe, split
+from untrimmed.training.loop import Watcher, fit
+from untrimmed.training.optim import GradientStep
+from untrimmed.types import Annotations, Detections
+
+CONFIG_FILE = "config.yaml"
+RESULTS_FILE = "results.json"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recipe learns from: its subsets, features and classes.
+
+    Attributes:
+        truth: the annotations as they are in the file.
+        training, validation, test: the videos of each part, without the ignored labels.
+        features: of all of them.
+        classes: those of the training videos, sorted.
+    """
+
+    truth: Annotations
+    training: Annotations
+    validation: Annotations
+    test: Annotations
+    features: Features
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What :func:`train` leaves behind: the detector, and, if there is a test subset, its detections and scores."""
+
+    detector: Detector
+    detections: Detections | None
+    evaluation: Evaluation | None
+    metrics: dict[str, Any]
+
+
+def open_parts(recipe: Recipe) -> Parts:
+    """Read the annotations and open the features of a recipe.
+
+    Raises:
+        InputError: if a file, a subset, or the features of a video are missing.
+    """
+    truth = read_annotations(recipe.data.annotations)
+    parts = split(truth, recipe.data)
+    grid = recipe.data.grid.grid() if recipe.data.grid else None
+    wanted = Annotations.of({video.id: video for part in parts.values() for video in part}.values())
+    features = open_features(recipe.data.features, grid, wanted)
+    if not parts["training"].labels:
+        raise InputError(
+            f"{recipe.data.annotations}: the {len(parts['training'])} videos to train on have no instance of any class"
+        )
+    return Parts(truth, parts["training"], parts["validation"], parts["test"], features, parts["training"].labels)
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> RunResult:
+    """Train by a recipe, then detect, score and report.
+
+    Args:
+        recipe: of the run.
+        out: its folder; made if absent.
+        device: to train on.
+        resume: go on with the run that is in the folder.
+        watcher: is told of every step and epoch.
+        say: is told in a sentence what happens next.
+
+    Raises:
+        InputError: if something of the input is wrong, or the folder holds another run.
+    """
+    begun = time.time()
+    parts = open_parts(recipe)
+    fingerprint = json.dumps(_without_paths(recipe.to_dict()), sort_keys=True)
+    _prepare(out, recipe, resume)
+    _make_deterministic(recipe.train.seed)
+    standardise = Standardise.measure(parts.features, parts.training.videos) if recipe.data.standardise else None
+    dataset = LocalizationDataset(
+        parts.training,
+        parts.features,
+        recipe.windows.training,
+        parts.classes,
+        seed=recipe.train.seed,
+        standardise=standardise,
+    )
+    say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
+    options = dict(recipe.method)
+    method = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).to(device)
+    detector = Detector(
+        method,
+        recipe,
+        parts.classes,
+        parts.features.channels,
+        standardise,
+        parts.features.backbone,
+        _common_grid(parts),
+    )
+    feed = WindowFeed(
+        dataset, recipe.train.batch_size, accumulate=recipe.train.accumulate, workers=recipe.train.workers
+    )
+    make_step = getattr(method, "make_step", None)
+    summary = fit(
+        method,
+        make_step(recipe.train) if make_step else GradientStep(method, recipe.train),
+        feed,
+        recipe.train,
+        out,
+        device=device,
+        evaluate=_validation(detector, parts) if len(parts.validation) else None,
+        resume=resume,
+        fingerprint=fingerprint,
+        watcher=watcher,
+    )
+    summary["parameters"] = sum(parameter.numel() for parameter in method.parameters())
+    detector.training_info = summary
+    detector.save(out / MODEL_FILE)
+    metrics: dict[str, Any] = {"training": summary}
+    detections = evaluation = None
+    if len(parts.test):
+        say(f"detecting in the {len(parts.test)} videos of the test subset")
+        detections = detect_all(detector, parts.features, tuple(parts.test.videos))
+        write_detections(detections, out / RESULTS_FILE)
+        evaluation = score(detections, parts, parts.test, recipe)
+        metrics["test"] = evaluation.to_dict()
+    metrics["seconds"] = round(time.time() - begun, 1)
+    write_json(out / METRICS_FILE, metrics)
+    return RunResult(detector, detections, evaluation, metrics)
+
+
+def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...]) -> Detections:
+    """Detections in many videos, labelled by video-level class scores if the recipe says so."""
+    found = collect(detector.stream(features, video_ids), detector.classes)
+    fusion = detector.recipe.fusion
+    if fusion is None:
+        return found
+    scores = read_class_scores(fusion.class_scores)
+    return fuse_class_scores(found, scores, top_k=fusion.top_k, rule=fusion.rule, weight=fusion.weight)
+
+
+def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
+    """The scores of detections in some videos, against the truth with all its labels."""
+    truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
+    return evaluate(detections, truth, recipe.evaluate.protocol, subset="all", tious=recipe.evaluate.tiou)
+
+
+def _validation(detector: Detector, parts: Parts) -> Callable[[nn.Module], dict[str, float]]:
+    def metrics(method: nn.Module) -> dict[str, float]:
+        found = detect_all(detector, parts.features, tuple(parts.validation.videos))
+        result = score(found, parts, parts.validation, detector.recipe)
+        return {"mAP": float(result.mAP.mean())}
+
+    return metrics
+
+
+def _prepare(out: Path, recipe: Recipe, resume: bool) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: the folder of the run cannot be made ({error.strerror})") from None
+    if not resume and (out / "state" / "last.pt").exists():
+        raise InputError(
+            f"{out}: already holds a run; continue it with --resume, remove the folder, or choose another with --out"
+        )
+    write_text(out / CONFIG_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that decide what is learned; a run may be moved and its data may lie elsewhere."""
+    data = {key: value for key, value in values["data"].items() if key not in ("annotations", "features")}
+    return {**values, "data": data, "fusion": None}
+
+
+def _make_deterministic(seed: int) -> None:
+    """Equal seeds give equal bits on one machine: fixed random numbers, and only deterministic kernels where torch
+    has them (it warns of the few it lacks on CUDA)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+def _common_grid(parts: Parts) -> SnippetGrid | None:
+    grids = {parts.features.grid(video_id) for video_id in parts.training.videos}
+    return grids.pop() if len(grids) == 1 else None
