@@ -8,7 +8,7 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import check, compare, convert, evaluate, fuse, postprocess
+from untrimmed.cli import check, compare, convert, evaluate, fuse, postprocess, simulate
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -27,6 +27,7 @@ app.command()(convert.convert)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(postprocess.postprocess)
+app.command()(simulate.simulate)
 
 
 def _show_version(wanted: bool) -> None:
