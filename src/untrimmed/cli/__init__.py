@@ -8,7 +8,7 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import check, compare, convert, evaluate, fuse, postprocess, simulate
+from untrimmed.cli import check, compare, convert, diagnose, evaluate, fuse, postprocess, simulate
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(convert.convert)
+app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(postprocess.postprocess)

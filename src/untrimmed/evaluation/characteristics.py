@@ -61,7 +61,7 @@ _NAMES = {
 _UNITS = {
     "coverage": "share of the video",
     "length": "s",
-    "num-instances": "instances in the video",
+    "num-instances": "in the video",
     "context-size": "glimpses",
     "context-distance": "",
     "agreement": "tIoU of annotators",
@@ -155,14 +155,15 @@ def measure(key: str, video: Video, rows: NDArray[np.int64]) -> NDArray[np.float
 
 def _length(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     segments = video.instances.segments[rows]
-    lengths: NDArray[np.float64] = segments[:, 1] - segments[:, 0]
+    # To the nanosecond, like Table.lengths: 21.4 - 3.4 belongs below an edge of 18, not above it.
+    lengths: NDArray[np.float64] = np.round(segments[:, 1] - segments[:, 0], 9)
     return lengths
 
 
 def _coverage(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     if not video.duration:
         return np.full(len(rows), np.nan)
-    return _length(video, rows) / video.duration
+    return np.round(_length(video, rows) / video.duration, 9)
 
 
 def _count(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:

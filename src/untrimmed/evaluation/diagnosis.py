@@ -303,7 +303,7 @@ class Diagnosis:
 def diagnose(
     detections: Detections,
     truth: Annotations,
-    protocol: str | Protocol = "activitynet",
+    protocol: str | Protocol | None = None,
     *,
     subset: str | None = None,
     tious: Sequence[float] | None = None,
@@ -332,7 +332,7 @@ def diagnose(
         InputError: for what ``evaluate`` refuses, ``at`` not among the thresholds, unknown characteristics, or a
             number out of range.
     """
-    rules = protocol_of(protocol)
+    rules = protocol_of(protocol, truth)
     clean = clean_tious(rules.tious if tious is None else tious)
     place = _place(clean, at)
     if slices < 1 or not 0.0 <= floor < 1.0:

@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ _INK, _FAINT, _PAPER = "#24292f", "#d0d4d9", "#fffffe"
 _VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", _PAPER: f"var(--paper, {_PAPER})"}
 _HALO = f"paint-order: stroke; stroke: {_PAPER}; stroke-width: 3px; "
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_WIDTH = 360.0
+_WIDTH, _UPRIGHT = 360.0, 46.0
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": _INK,
@@ -78,6 +78,17 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_LEGEND: dict[str, Any] = {
+    "loc": "upper left",
+    "bbox_to_anchor": (0, 1),
+    "borderaxespad": 0,
+    "borderpad": 0.3,
+    "columnspacing": 1.4,
+}
+_DASHED = (0, (4, 3))
+_PALE = 0.45
+
+
 @dataclass(frozen=True)
 class Graphic:
     """A finished figure.
@@ -95,11 +106,11 @@ class Graphic:
 
 @dataclass(frozen=True)
 class Series:
-    """One line or one kind of bar: a name for the legend, its values in order, a colour."""
+    """One line or one kind of bar: a name for the legend, its values in order, a colour (lying bars: one a value)."""
 
     name: str
     values: Sequence[float]
-    color: str
+    color: str | Sequence[str]
 
 
 def stacked_bars(
@@ -110,7 +121,7 @@ def stacked_bars(
     Args:
         series: values in percent, one a tick; NaN is drawn as nothing.
     """
-    with _figure(300) as (figure, axes):
+    with _figure(210, left=_UPRIGHT, legend=-(-len(series) // 2)) as (figure, axes):
         below = [0.0] * len(ticks)
         for one in series:
             heights = [0.0 if math.isnan(value) else value for value in one.values]
@@ -118,17 +129,7 @@ def stacked_bars(
             below = [low + height for low, height in zip(below, heights, strict=True)]
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 100), xlim=(-0.6, len(ticks) - 0.4))
         axes.grid(False)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside upper left",
-            ncols=2,
-            handlelength=1,
-            handleheight=1,
-            columnspacing=1.5,
-            borderaxespad=0.2,
-        )
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2, handlelength=1, handleheight=1)
         return _graphic(figure, name, title)
 
 
@@ -143,84 +144,69 @@ def bars(
     color: str = BLUE,
     level: tuple[str, float] | None = None,
     top: float | None = None,
-    line: Series | None = None,
 ) -> Graphic:
     """Upright bars with their values written above.
 
     Args:
+        ticks: one or more lines of text for each bar.
         values: one a tick; NaN leaves the place empty and says "none".
         level: name and height of a dashed line across, e.g. the overall value.
         top: end of the axis; by default what fits.
-        line: a second quantity in the same unit, drawn as a line with points over the bars.
     """
-    with _figure(240) as (figure, axes):
-        places = range(len(ticks))
+    with _figure(150, left=_UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
         known = [0.0 if math.isnan(value) else value for value in values]
-        axes.bar(places, known, 0.72, color=color)
-        end = top if top is not None else 1.18 * max([*known, level[1] if level else 0.0, *_finite(line), 1e-9])
-        for place, value in zip(places, values, strict=True):
-            text = "none" if math.isnan(value) else f"{value:.1f}"
-            height = 0.0 if math.isnan(value) else value
-            axes.annotate(text, (place, height), (0, 2.5), textcoords="offset points", ha="center", fontsize=9)
-        handles: list[Artist] = []
+        end = top if top is not None else 1.18 * max([*known, level[1] if level else 0.0, 1e-9])
+        axes.bar(range(len(ticks)), known, 0.72, color=color)
         if level is not None:
-            handles.append(axes.axhline(level[1], color=_INK, linestyle=(0, (4, 3)), linewidth=1.2, label=level[0]))
-        if line is not None:
-            handles += axes.plot(places, line.values, color=line.color, marker="o", markersize=5, label=line.name)
-        if handles:
-            figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
-        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end), xlim=(-0.6, len(ticks) - 0.4))
-        axes.set_xticks(list(places), ticks)
+            dashed = axes.axhline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
+            figure.legend(handles=[dashed], **_LEGEND)
+        words = ["none" if math.isnan(value) else f"{value:.1f}" for value in values]
+        _upright(axes, ticks, known, words, end, xlabel, ylabel)
         return _graphic(figure, name, title)
 
 
-def lying_bars(
-    name: str,
-    title: str,
-    labels: Sequence[str],
-    values: Sequence[float],
-    colors: Sequence[str],
-    xlabel: str,
-    *,
-    bars_are: str,
-    points: Series | None = None,
+def waterfall(
+    name: str, title: str, ticks: Sequence[str], parts: Sequence[float], xlabel: str, ylabel: str, *, color: str = BLUE
 ) -> Graphic:
-    """Lying bars, first on top, with their values written at the end, and perhaps a second value as a point.
+    """Parts of a sum: each bar stands on the end of the one before, so that the last one ends at the total.
 
     Args:
-        values: one a label, finite; may be negative.
-        colors: one a label.
-        bars_are: what the bars mean, for the legend.
-        points: a second value a label, in the same unit.
+        ticks: one or more lines of text for each bar.
+        parts: one a tick, finite, at least 0.
     """
-    with _figure(88 + 30 * len(labels)) as (figure, axes):
-        places = list(range(len(labels)))
-        axes.barh(places, values, 0.66, color=colors)
-        every = [*values, *_finite(points), 0.0]
+    with _figure(165, left=_UPRIGHT, below=_rows(ticks)) as (figure, axes):
+        tops = list(accumulate(parts))
+        axes.bar(range(len(ticks)), parts, 0.72, [0.0, *tops[:-1]], color=color)
+        starts = [place + 0.36 for place in range(len(ticks) - 1)]
+        axes.hlines(tops[:-1], starts, [start + 0.28 for start in starts], color=_INK, linewidth=0.8)
+        words = [signed(part) for part in parts]
+        _upright(axes, ticks, tops, words, 1.14 * max(tops[-1], 1e-9), xlabel, ylabel)
+        return _graphic(figure, name, title)
+
+
+def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Graphic:
+    """Lying bars, first label on top, with their values at the end.
+
+    Args:
+        series: one or two bars for each label; values finite, may be negative. The second is pale.
+    """
+    each = 30 if len(series) == 1 else 42
+    with _figure(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
+        every = [0.0, *(value for one in series for value in one.values)]
         span = max(max(every) - min(every), 1e-9)
-        handles: list[Artist] = [Patch(color=GREY, label=bars_are)]
-        if points is not None:
-            handles += axes.plot(
-                points.values,
-                places,
-                linestyle="",
-                marker="D",
-                markersize=6.5,
-                color=points.color,
-                markeredgecolor=_INK,
-                label=points.name,
-            )
-        for place, value in zip(places, values, strict=True):
-            right = max(value, points.values[place]) if points is not None else value
-            axes.annotate(signed(value), (right, place), (7, 0), textcoords="offset points", va="center", fontsize=9.5)
-        figure.legend(handles=handles, loc="outside upper left", ncols=2, borderaxespad=0.2)
+        height = 0.66 if len(series) == 1 else 0.39
+        for number, one in enumerate(series):
+            shift = 0.0 if len(series) == 1 else (number - 0.5) * 0.4
+            places = [place + shift for place in range(len(labels))]
+            axes.barh(places, one.values, height, color=one.color, alpha=_PALE if number else 1.0)
+            for place, value in zip(places, one.values, strict=True):
+                axes.text(max(value, 0.0) + 0.015 * span, place, signed(value), va="center_baseline", fontsize=9)
         axes.axvline(0, color=_INK, linewidth=0.8)
-        axes.set(xlabel=xlabel, ylim=(len(labels) - 0.5, -0.5))
-        axes.set_xlim(min(0.0, min(every) - 0.05 * span), max(every) + 0.17 * span)
-        axes.set_yticks(places, labels)
-        axes.spines.left.set_visible(False)
-        axes.grid(True, axis="x")
-        axes.grid(False, axis="y")
+        _lying(axes, labels, (min(0.0, min(every) - 0.05 * span), max(every) + 0.17 * span), xlabel)
+        shades = [
+            Patch(color=GREY, alpha=_PALE if number else 1.0, label=one.name) for number, one in enumerate(series)
+        ]
+        figure.legend(handles=shades, **_LEGEND, ncols=2)
         return _graphic(figure, name, title)
 
 
@@ -239,30 +225,18 @@ def ranges(
         low, high: for each label the value, finite, and the name of the bucket that has it.
         level: name and value of the dashed line.
     """
-    with _figure(84 + 40 * len(labels)) as (figure, axes):
+    with _figure(44 * len(labels), left=_widest(labels), legend=1) as (figure, axes):
         places = list(range(len(labels)))
+        axes.axvline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
         axes.hlines(places, [one[0] for one in low], [one[0] for one in high], color=GREY, linewidth=3)
         for color, side, ends in ((RED, "worst", low), (BLUE, "best", high)):
             axes.plot([one[0] for one in ends], places, linestyle="", marker="o", markersize=8, color=color, label=side)
             for place, (value, bucket) in zip(places, ends, strict=True):
-                axes.annotate(
-                    f"{bucket} {value:.1f}",
-                    (value, place),
-                    (0, 7),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=9,
-                )
-        axes.axvline(level[1], color=_INK, linestyle=(0, (4, 3)), linewidth=1.2, label=level[0])
+                axes.text(value, place - 0.2, f"{bucket} {value:.1f}", ha="center", fontsize=9)
         every = [level[1], *(one[0] for one in (*low, *high))]
         pad = 0.14 * max(max(every) - min(every), 1e-9)
-        axes.set(xlabel=xlabel, ylim=(len(labels) - 0.5, -0.8), xlim=(min(every) - pad, max(every) + pad))
-        axes.set_yticks(places, labels)
-        axes.spines.left.set_visible(False)
-        axes.grid(True, axis="x")
-        axes.grid(False, axis="y")
-        handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=3, borderaxespad=0.2, columnspacing=1.2)
+        _lying(axes, labels, (min(every) - pad, max(every) + pad), xlabel)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
 
 
@@ -273,45 +247,75 @@ def lines(
     series: Sequence[Series],
     xlabel: str,
     ylabel: str,
-    *,
-    mark: tuple[str, float] | None = None,
 ) -> Graphic:
     """Lines with points over a common axis that starts at 0 upwards.
 
     Args:
         x: places of the points.
-        series: each as long as ``x``.
-        mark: name and place of a dotted upright line.
+        series: each as long as ``x``, finite.
     """
-    with _figure(240) as (figure, axes):
+    with _figure(170, left=_UPRIGHT, legend=1) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
             axes.plot(x, one.values, color=one.color, marker=marker, markersize=5.5, label=one.name)
-        if mark is not None:
-            axes.axvline(mark[1], color=_INK, linestyle=(0, (1, 2)), linewidth=1.2, label=mark[0])
-        peak = max([value for one in series for value in _finite(one)] or [0.0])
+        peak = max(value for one in series for value in one.values)
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, max(1.12 * peak, 1e-9)))
         axes.set_xticks(list(x), [f"{value:g}" for value in x])
-        handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=3, borderaxespad=0.2, columnspacing=1.2)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
 
 
-def signed(value: float) -> str:
-    """One decimal and always a sign, with the true minus."""
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+def signed(value: float, decimals: int = 1) -> str:
+    """A number with its sign, always, and with the true minus."""
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _finite(series: Series | None) -> list[float]:
-    return [value for value in series.values if math.isfinite(value)] if series is not None else []
+def _upright(
+    axes: Axes, ticks: Sequence[str], tops: Sequence[float], words: Sequence[str], end: float, xlabel: str, ylabel: str
+) -> None:
+    """Axes of upright bars, and a text on top of each."""
+    for place, (top, text) in enumerate(zip(tops, words, strict=True)):
+        axes.text(place, top + 0.015 * end, text, ha="center", fontsize=9)
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end), xlim=(-0.6, len(ticks) - 0.4))
+    axes.set_xticks(range(len(ticks)), ticks)
+
+
+def _lying(axes: Axes, labels: Sequence[str], limits: tuple[float, float], xlabel: str) -> None:
+    """Axes of what lies, first label on top."""
+    axes.set(xlabel=xlabel, xlim=limits, ylim=(len(labels) - 0.5, -0.6))
+    axes.set_yticks(range(len(labels)), labels)
+    axes.spines.left.set_visible(False)
+    axes.grid(True, axis="x")
+    axes.grid(False, axis="y")
+
+
+def _rows(texts: Sequence[str]) -> int:
+    return max(text.count("\n") + 1 for text in texts)
+
+
+def _widest(labels: Sequence[str]) -> float:
+    """Room for labels at the left, by the mean width of a letter."""
+    return 14 + 5.9 * max(len(row) for label in labels for row in label.split("\n"))
 
 
 @contextmanager
-def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
-    """An empty figure of the common width in the house style; the style lasts as long as the block."""
+def _figure(plot: float, *, left: float, below: int = 1, legend: int = 0) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure of the common width in the house style; the style lasts as long as the block.
+
+    Its margins are counted out here, because matplotlib's own layout draws everything three times over.
+
+    Args:
+        plot: height inside the axes.
+        left: room for the labels at the left.
+        below: rows of the tick labels.
+        legend: rows of the legend on top.
+    """
+    top, bottom = 8 + 15 * legend, 24 + 12.5 * below
+    height = top + plot + bottom
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(_WIDTH / 72, height / 72))
         FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot()
+        box = (left / _WIDTH, bottom / height, (_WIDTH - left - 8) / _WIDTH, plot / height)
+        yield figure, figure.add_axes(box)
 
 
 def _graphic(figure: Figure, name: str, title: str) -> Graphic:

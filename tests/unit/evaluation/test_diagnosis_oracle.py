@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from untrimmed.evaluation.diagnosis import diagnose
-from untrimmed.formats.activitynet import read_results, read_truth
+from untrimmed.formats import read_annotations, read_detections
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 KINDS = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
@@ -181,8 +181,8 @@ def flatten(annotations: Annotations) -> tuple[list[Truth], list[Truth]]:
         for row, (label, (start, end)) in enumerate(zip(labels, video.instances.segments.tolist(), strict=True)):
             extra = video.instances.extra[row] if video.instances.extra else {}
             values = {
-                "coverage": (end - start) / video.duration if video.duration else None,
-                "length": end - start,
+                "coverage": round(round(end - start, 9) / video.duration, 9) if video.duration else None,
+                "length": round(end - start, 9),
                 "num-instances": float(count),
                 **{key: extra.get(key) for key in ("context-size", "context-distance", "agreement")},
             }
@@ -372,7 +372,7 @@ def test_thumos14_as_defined(
 @pytest.mark.parametrize("protocol", ["thumos14", "activitynet"])
 def test_real_detections(shared_data: Path, protocol: str) -> None:
     folder = shared_data / "oracles" / "scnn_thumos14"
-    truth = read_truth(shared_data / "thumos14" / "annotations.json").subset("test")
+    truth = read_annotations(shared_data / "thumos14" / "annotations.json").subset("test")
     if protocol == "activitynet":
         truth = Annotations.of(
             Video(
@@ -384,5 +384,5 @@ def test_real_detections(shared_data: Path, protocol: str) -> None:
             )
             for video in truth
         )
-    detections = read_results(folder / "results_tiou0.5.json.gz")
+    detections = read_detections(folder / "results_tiou0.5.json.gz")
     check(truth, detections, protocol, (0.5,), EDGES["thumos14"])
