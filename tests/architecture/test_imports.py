@@ -33,6 +33,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("recipe",),
     ("inference",),
     ("report",),
+    ("runs",),
+    ("run_report",),
     ("demo",),
     ("cli",),
     ("__main__",),

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import check, compare, convert, diagnose, evaluate, fuse, postprocess, simulate
+from untrimmed.cli import check, compare, convert, detect, diagnose, evaluate, fuse, postprocess, simulate, train, view
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -23,12 +23,16 @@ app = typer.Typer(
 
 app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
+app.command()(train.configs)
 app.command()(convert.convert)
+app.command()(detect.detect)
 app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(postprocess.postprocess)
 app.command()(simulate.simulate)
+app.command()(train.train)
+app.command()(view.view)
 
 
 def _show_version(wanted: bool) -> None:

@@ -26,14 +26,19 @@ def convert(
     ),
     subset: str | None = typer.Option(None, help="Keep only this subset of a truth."),
     min_score: float | None = typer.Option(None, help="Keep only detections with at least this score."),
-    epic_label: str = typer.Option("action", help="What an EPIC-Kitchens label is: action, verb or noun."),
+    epic_label: str | None = typer.Option(
+        None, help="What an EPIC-Kitchens label is: action (the default), verb or noun."
+    ),
     tier: list[str] = typer.Option([], help="Read only this tier of ELAN files; may be given several times."),
 ) -> None:
     """Convert truth or results. What OUT cannot keep is said on standard error."""
     from untrimmed.formats import read, write_annotations, write_detections
     from untrimmed.types import Annotations
 
-    content = read(source, from_, epic_label=epic_label, tiers=tier or None)
+    content = read(source, from_, epic_label=epic_label or "action", tiers=tier or None)
+    for option, given, format in (("--epic-label", epic_label, "epic"), ("--tier", tier, "elan")):
+        if given and content.format != format:
+            raise InputError(f"{option} is for the format {format}, but {source} is {content.format}")
     if isinstance(content.value, Annotations):
         if min_score is not None:
             raise InputError(f"--min-score is for results, but {source} holds truth")

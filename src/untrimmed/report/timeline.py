@@ -140,7 +140,7 @@ def video_sources(
     Raises:
         InputError: if the place does not exist or holds none of the videos.
     """
-    place, folder = Path(place), Path(page).resolve().parent
+    place = Path(place)
     if place.is_dir():
         files = {file.stem: file for file in sorted(place.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES}
     elif place.is_file():
@@ -155,13 +155,15 @@ def video_sources(
             f"{place}: holds none of the {len(video_ids)} videos of the results (the first is '{video_ids[0]}'); "
             "expected files named <video id>.mp4 or the like"
         )
-    return {video_id: _url(file, folder, embed) for video_id, file in found.items()}
+    return {video_id: link(file, page, embed=embed) for video_id, file in found.items()}
 
 
-def _url(file: Path, folder: Path, embed: bool) -> str:
+def link(file: Path, page: str | Path, *, embed: bool = False) -> str:
+    """The URL by which a page finds a file: relative to the page's folder, or with the content inside."""
     if embed:
         kind = mimetypes.guess_type(file.name)[0] or "video/mp4"
         return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    folder = Path(page).resolve().parent
     return quote(os.path.relpath(file.resolve(), folder).replace(os.sep, "/"))
 
 

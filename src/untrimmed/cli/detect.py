@@ -1,0 +1,76 @@
+"""``untrimmed detect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def detect(
+    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.")],
+    sources: Annotated[list[Path], typer.Argument(help="Video files, .npy files of features, or folders of either.")],
+    out: Annotated[Path, typer.Option(help="Results, ActivityNet-style JSON.")] = Path("results.json"),
+    report: Annotated[
+        Path | None, typer.Option(help="Also a page to watch the detections on, here.", show_default=False)
+    ] = None,
+    vtt: Annotated[
+        Path | None, typer.Option(help="Also subtitles (WebVTT) for every video, in this folder.", show_default=False)
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
+    embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Detect actions in videos or features with a trained model.
+
+    A source that cannot be read is reported at the end and does not stop the others; the exit code is then 1.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from untrimmed.cli.sources import find_sources
+    from untrimmed.errors import InputError
+    from untrimmed.formats import write_detections
+    from untrimmed.formats.io import write_text
+    from untrimmed.inference import best_device, collect, load_model
+
+    console = Console(stderr=True)
+    files = find_sources(sources)
+    detector = load_model(model, best_device(device))
+    found, failed = [], []
+    shown = track(files.items(), "detecting", console=console, transient=True, disable=not console.is_terminal)
+    durations = {}
+    for video_id, file in shown:
+        try:
+            features = detector.features_of(file, video_id)
+            durations[video_id] = features.duration(video_id)
+            found += list(detector.stream(features, [video_id]))
+        except InputError as error:
+            failed.append(str(error))
+            continue
+        # What is done is kept, also if a later video or a full disk ends the command.
+        write_detections(collect(found, detector.classes), out)
+    for message in failed:
+        console.print(f"failed: {message}", highlight=False, markup=False, soft_wrap=True)
+    if not found:
+        raise InputError(f"none of the {len(files)} sources could be read")
+    detections = collect(found, detector.classes)
+    typer.echo(f"{len(detections)} detections in {len(found)} videos: {out}")
+    if vtt is not None:
+        write_detections(detections.select(detections.scores >= threshold), vtt, "webvtt")
+        typer.echo(f"subtitles: {vtt}")
+    if report is not None:
+        from untrimmed.report.timeline import VIDEO_SUFFIXES, link, render
+
+        linked = {
+            name: link(file, report, embed=embed)
+            for name, file in files.items()
+            if file.suffix.lower() in VIDEO_SUFFIXES
+        }
+        known = {name: value for name, value in durations.items() if value is not None}
+        title = f"Detections of {model}"
+        write_text(report, render(detections, title=title, sources=linked, durations=known, threshold=threshold))
+        typer.echo(f"page: {report}")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,61 @@
+"""``untrimmed train`` and ``untrimmed configs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[str, typer.Argument(help="A config file, or the name of a shipped one (`untrimmed configs`).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes of the config, such as train.epochs=5.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the video files, to link them in the report.", show_default=False)
+    ] = None,
+) -> None:
+    """Train a method; then detect in the test subset, score it and write a report.
+
+    The folder holds config.yaml, model.safetensors, log.jsonl, results.json, metrics.json and report.html.
+    Ctrl-C stops after the step in hand; --resume goes on to the same bits.
+    """
+    from untrimmed.cli.progress import TrainingBar
+    from untrimmed.inference import best_device
+    from untrimmed.recipe import load
+    from untrimmed.run_report import write_run_report
+    from untrimmed.runs import REPORT_FILE
+    from untrimmed.runs import train as run
+    from untrimmed.training.loop import InterruptedTraining
+
+    recipe = load(config, overrides or ())
+    where = best_device(device)
+    with TrainingBar(recipe.train.epochs) as bar:
+        try:
+            result = run(recipe, out, device=where, resume=resume, watcher=bar, say=bar.say)
+        except InterruptedTraining:
+            bar.say(f"stopped; go on with: untrimmed train {config} ... --out {out} --resume")
+            raise
+    if result.evaluation is not None:
+        typer.echo(str(result.evaluation))
+    write_run_report(out, videos)
+    typer.echo(f"\nthe run is in {out}; look at {out / REPORT_FILE}")
+
+
+def configs() -> None:
+    """List the shipped configs, each with what its paper published."""
+    from untrimmed.config import shipped
+
+    for name, file in shipped().items():
+        lines = [line.lstrip("# ").rstrip() for line in file.read_text(encoding="utf-8").split("\n")]
+        published = next(
+            (line.removeprefix("Published:").strip() for line in lines if line.startswith("Published:")), ""
+        )
+        typer.echo(f"{name:24} {lines[0]}")
+        if published:
+            typer.echo(f"{'':24} published: {published}")
