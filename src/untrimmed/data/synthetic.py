@@ -182,19 +182,23 @@ class SimulatedFeatures:
         return last[1]
 
     def _draw(self, video: Video) -> NDArray[np.float32]:
-        rng = self._generator("video", video.id)
+        # Each has random numbers of its own: other annotations change the rows where they differ, and no others.
         length, parts = self.length(video.id), self._parts
-        shown = self._scenes(rng, length)
+        scenes, manners, misses, noises = (
+            self._generator("video", video.id, name) for name in ("scenes", "manners", "near-misses", "noise")
+        )
+        shown = self._scenes(scenes, length)
         acting = np.zeros(length, dtype=np.float32)
         for (start, end), label in zip(video.instances.segments, video.instances.labels, strict=True):
-            self._add(shown, (start, end), self._looks(label), rng, acting)
-        for _ in range(rng.poisson(parts.near_misses * self.duration(video.id)) if self._labels else 0):
-            look = self._looks(str(rng.choice(self._labels)))[rng.choice([0, _PHASES - 1])]
-            start = rng.uniform(0, self.duration(video.id))
-            end = start + rng.lognormal(np.log(3.0), 0.7)
-            self._add(shown, (start, end), np.broadcast_to(look, (_PHASES, _TRAITS)), rng, acting, miss=True)
+            share = self._add(shown, (start, end), self._looks(label), manners, 1.0)
+            acting = np.maximum(acting, share)
+        for _ in range(misses.poisson(parts.near_misses * self.duration(video.id)) if self._labels else 0):
+            look = self._looks(str(misses.choice(self._labels)))[misses.choice([0, _PHASES - 1])]
+            start = misses.uniform(0, self.duration(video.id))
+            end = start + misses.lognormal(np.log(3.0), 0.7)
+            self._add(shown, (start, end), np.broadcast_to(look, (_PHASES, _TRAITS)), misses, 1 - acting)
         kernel = _gaussian(parts.blur / self._grid.seconds_per_step)
-        noise = _smoothed(rng.standard_normal((length, _TRAITS), dtype=np.float32), kernel)
+        noise = _smoothed(noises.standard_normal((length, _TRAITS), dtype=np.float32), kernel)
         return _smoothed(shown, kernel) + noise * np.float32(parts.noise / np.sqrt((kernel**2).sum()))
 
     def _scenes(self, rng: np.random.Generator, length: int) -> NDArray[np.float32]:
@@ -223,34 +227,28 @@ class SimulatedFeatures:
         segment: tuple[float, float],
         looks: NDArray[np.float32],
         rng: np.random.Generator,
-        acting: NDArray[np.float32],
-        miss: bool = False,
-    ) -> None:
-        """Add an action in ``segment`` (seconds) to the rows that show some of it. A near-miss shows only where no
-        action does; ``acting`` remembers where."""
+        allowed: NDArray[np.float32] | float,
+    ) -> NDArray[np.float32]:
+        """Add an action in ``segment`` (seconds) to the rows that show some of it, as far as ``allowed``.
+
+        Returns:
+            (T,) how much of each snippet lies in the action.
+        """
         manner = self._parts.variety * rng.standard_normal(_TRAITS, dtype=np.float32)
         strength = float(np.exp(0.5 * self._parts.variety * rng.standard_normal()))
         start, end = segment
-        if not end > start:
-            return
-        reach = self._grid.window / self._grid.stride / 2 + 1
-        first, stop = self._grid.seconds_to_steps(start) - reach, self._grid.seconds_to_steps(end) + reach
-        rows = np.arange(max(0, int(first)), min(len(shown), int(stop) + 1))
-        if not len(rows):
-            return
-        middle = self._grid.steps_to_seconds(rows + 0.5)
+        middle = self._grid.steps_to_seconds(np.arange(len(shown)) + 0.5)
         half = float(self._grid.window / self._grid.fps) / 2
         snippets = np.stack([middle - half, middle + half], axis=1)
-        share = intersection_over_first(snippets, np.array([start, end])).astype(np.float32)
-        if miss:
-            share *= 1 - acting[rows]
-        else:
-            acting[rows] = np.maximum(acting[rows], share)
-        phase = np.clip((middle - start) / (end - start), 0, 1) * (_PHASES - 1)
-        low = np.minimum(phase.astype(np.int64), _PHASES - 2)
-        weight = (phase - low).astype(np.float32)[:, None]
-        look = (1 - weight) * looks[low] + weight * looks[low + 1] + manner
-        shown[rows] += strength * share[:, None] * look
+        share: NDArray[np.float32] = intersection_over_first(snippets, np.array([start, end])).astype(np.float32)
+        rows = np.flatnonzero(share)
+        if len(rows):
+            phase = np.clip((middle[rows] - start) / (end - start), 0, 1) * (_PHASES - 1)
+            low = np.minimum(phase.astype(np.int64), _PHASES - 2)
+            weight = (phase - low).astype(np.float32)[:, None]
+            look = (1 - weight) * looks[low] + weight * looks[low + 1] + manner
+            shown[rows] += strength * (share * allowed)[rows, None] * look
+        return share
 
     def _generator(self, *names: str) -> np.random.Generator:
         digest = hashlib.sha256("\0".join(names).encode()).digest()
