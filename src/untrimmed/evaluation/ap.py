@@ -5,6 +5,9 @@ Both areas are computed at the true positives alone, because recall rises nowher
     interpolated (activitynet)   sum over true positives of  max(precision here and at all later ones)  / positives
     not interpolated (thumos14)  sum over true positives of  precision here                             / positives
 
+Only the true positives and the detections left out are visited for each threshold; how many false positives stand
+before one follows from a count over all detections that the thresholds share.
+
 A *weight* says how many copies of a video a bootstrap resample holds; copies of a detection stand next to each
 other in the order of scores. Without weights every video is there once.
 
@@ -21,9 +24,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.overlap import Bools, Floats, Matching, Table
-
-_FALSE, _TRUE, _LEFT_OUT = 0, 1, 2
+from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table
 
 
 def average_precision(
@@ -88,11 +89,14 @@ def weighted_average_precision(
 
     wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
     out = matching.dropped if left_out is None else matching.dropped | left_out
+    start, place, right = _marked(table, matching, out, wanted)
     rows = np.flatnonzero(wanted)
     per_video = np.zeros((len(table.videos), len(table.classes)))
     np.add.at(per_video, (table.instance_video[rows], table.instance_label[rows]), 1.0)
     areas: Floats = _areas(
-        _states(matching.instance, out, wanted, table.order),
+        start,
+        place,
+        right,
         table.video[table.order],
         table.class_start,
         np.ascontiguousarray(weights, dtype=np.int32),
@@ -111,49 +115,73 @@ def mean_ap(ap: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-@njit(cache=True, nogil=True)
-def _states(found: Any, out: Any, wanted: Any, order: Any) -> Any:
-    states = np.empty(found.shape, dtype=np.int8)
-    for t in range(len(found)):
-        for place in range(len(order)):
-            d = order[place]
-            if out[t, d] or (found[t, d] >= 0 and not wanted[found[t, d]]):
-                states[t, place] = _LEFT_OUT
-            else:
-                states[t, place] = _TRUE if found[t, d] >= 0 else _FALSE
-    return states
+def _marked(table: Table, matching: Matching, out: Bools, wanted: Bools) -> tuple[Ints, Ints, Bools]:
+    """All that is no false positive, by threshold and then in the order of scores.
+
+    Returns:
+        ``(T, K + 1)`` where each class begins (and the last one ends), the places in ``table.order``, and whether
+        it is a true positive; the others are left out.
+    """
+    count, classes = len(table.row), len(table.classes)
+    threshold, detection = np.nonzero((matching.instance >= 0) | out)
+    places = np.empty(count, dtype=np.int64)
+    places[table.order] = np.arange(count)
+    place = places[detection]
+    order = np.argsort(threshold * count + place)
+    threshold, detection, place = threshold[order], detection[order], place[order]
+    found = matching.instance[threshold, detection]
+    right = (found >= 0) & ~out[threshold, detection]
+    right[right] = wanted[found[right]]
+    first = np.arange(len(matching.tious))[:, None] * classes + np.arange(classes + 1)
+    start = np.searchsorted(threshold * classes + table.label[detection], first)
+    return start.astype(np.int64), place, right
 
 
 @njit(cache=True, nogil=True)
 def _areas(
-    state: Any, video: Any, class_start: Any, weights: Any, positives: Any, interpolated: Any, normalizer: Any
+    start: Any,
+    place: Any,
+    true: Any,
+    video: Any,
+    class_start: Any,
+    weights: Any,
+    positives: Any,
+    interpolated: Any,
+    normalizer: Any,
 ) -> Any:
-    resamples, thresholds, classes = len(weights), len(state), len(class_start) - 1
+    resamples, thresholds, classes = len(weights), len(start), len(class_start) - 1
     areas = np.full((resamples, thresholds, classes), np.nan)
+    before = np.empty(len(video), dtype=np.int64)
     precision = np.empty(len(video))
     copies = np.empty(len(video))
     for r in range(resamples):
         for k in range(classes):
             if positives[r, k] == 0:
                 continue
+            total = 0
+            for p in range(class_start[k], class_start[k + 1]):
+                before[p] = total
+                total += weights[r, video[p]]
             scale = normalizer / positives[r, k] if normalizer > 0 else 1.0
             for t in range(thresholds):
-                right, wrong, area, points = 0, 0, 0.0, 0
-                for d in range(class_start[k], class_start[k + 1]):
-                    weight = weights[r, video[d]]
-                    if state[t, d] == _FALSE:
-                        wrong += weight
-                    elif state[t, d] == _TRUE and weight > 0:
-                        if interpolated:
-                            # Precision rises from copy to copy, so the last one's is what interpolation gives all.
-                            right += weight
-                            precision[points] = right * scale / (right * scale + wrong)
-                            copies[points] = weight
-                            points += 1
-                        else:
-                            for _ in range(weight):
-                                right += 1
-                                area += right * scale / (right * scale + wrong)
+                right, out, area, points = 0, 0, 0.0, 0
+                for m in range(start[t, k], start[t, k + 1]):
+                    weight = weights[r, video[place[m]]]
+                    if weight == 0:
+                        continue
+                    wrong = before[place[m]] - right - out
+                    if not true[m]:
+                        out += weight
+                    elif interpolated:
+                        # Precision rises from copy to copy, so the last one's is what interpolation gives all.
+                        right += weight
+                        precision[points] = right * scale / (right * scale + wrong)
+                        copies[points] = weight
+                        points += 1
+                    else:
+                        for _ in range(weight):
+                            right += 1
+                            area += right * scale / (right * scale + wrong)
                 highest = 0.0
                 for p in range(points - 1, -1, -1):
                     highest = max(highest, precision[p])
