@@ -58,6 +58,7 @@ _NAMES = {
     "context-distance": ("Inf", "N", "M", "F"),
     "agreement": ("XW", "W", "M", "H", "XH"),
 }
+_WHOLE = ("num-instances", "context-size", "context-distance")
 _UNITS = {
     "coverage": "share of the video",
     "length": "s",
@@ -76,7 +77,7 @@ class Scale:
         key: name of the characteristic, one of those in the module's table.
         edges: inner edges, rising, in the unit of the characteristic; one fewer than there are buckets.
         names: short name of each bucket.
-        unit: what the values count; empty where the buckets are named, not measured.
+        unit: of the values; may be empty.
     """
 
     key: str
@@ -86,12 +87,15 @@ class Scale:
 
     @property
     def ranges(self) -> tuple[str, ...]:
-        """What each bucket holds, e.g. ``("≤ 30", "30-60", "> 60")``; empty texts where it has no unit."""
-        if not self.unit:
+        """What each bucket holds, e.g. ``("≤ 30", "30-60", "> 60")``; empty texts where the name says it."""
+        if not self.edges or (self.key in _WHOLE and self.names == _NAMES.get(self.key)):
             return ("",) * len(self.names)
-        if not self.edges:
-            return ("any",)
-        inner = [f"{low:g}\N{EN DASH}{high:g}" for low, high in pairwise(self.edges)]
+        # Whole numbers above 1 and up to 4 are 2 to 4.
+        step = 1 if self.key in _WHOLE and all(edge == int(edge) for edge in self.edges) else 0
+        inner = [
+            f"{high:g}" if low + step == high else f"{low + step:g}\N{EN DASH}{high:g}"
+            for low, high in pairwise(self.edges)
+        ]
         return (f"\N{LESS-THAN OR EQUAL TO} {self.edges[0]:g}", *inner, f"> {self.edges[-1]:g}")
 
     def bucket(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -129,11 +133,9 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
 def _scale(key: str, edges: tuple[float, ...]) -> Scale:
     count = len(edges) + 1
     names = _NAMES.get(key, ())
-    unit = _UNITS[key]
     if len(names) != count:
         names = _SIZES.get(count, tuple(str(number + 1) for number in range(count)))
-        unit = unit or "code"
-    return Scale(key, edges, names, unit)
+    return Scale(key, edges, names, _UNITS[key])
 
 
 def measure(key: str, video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -110,10 +110,10 @@ def _render(diagnosis: Diagnosis, panels: Mapping[str, Panel]) -> str:
         span=diagnosis.span,
         tiles=_tiles(diagnosis),
         findings=_findings(diagnosis),
-        overview=[panels[name] for name in ("scores",) if name in panels],
-        errors=[panels[name] for name in ("profile", "profile-at", "gains") if name in panels],
+        overview=[panels[name] for name in ("score-by-tiou",) if name in panels],
+        errors=[panels[name] for name in ("error-profile", "error-profile-at", "error-gains") if name in panels],
         spread=panels["sensitivity"],
-        accumulated=panels["accumulated"],
+        accumulated=panels["accumulated-map"],
         characteristics=[
             (_TITLES[one.key], [panels[f"score-{one.key}"], panels[f"missed-{one.key}"]], _unknown(one))
             for one in diagnosis.characteristics
@@ -154,7 +154,7 @@ def _score_panel(diagnosis: Diagnosis) -> list[Panel]:
         "missed": (diagnosis.missed, plots.GREY),
     }
     graphic = plots.lines(
-        "scores",
+        "score-by-tiou",
         "mAP, normalised mAP and share of missed instances by tIoU threshold",
         diagnosis.tious,
         [Series(name, (100 * values).tolist(), color) for name, (values, color) in rows.items()],
@@ -170,11 +170,11 @@ def _score_panel(diagnosis: Diagnosis) -> list[Panel]:
 
 def _profile_panels(diagnosis: Diagnosis) -> list[Panel]:
     found, shown = diagnosis.false_positives, tiou_name(diagnosis.tious[diagnosis.at])
-    views = [("profile", f"mean over tIoU {diagnosis.span}", found.shares())]
+    views = [("error-profile", f"mean over tIoU {diagnosis.span}", found.shares())]
     if len(diagnosis.tious) > 1:
-        views.append(("profile-at", f"at tIoU {shown}", found.shares(diagnosis.at)))
+        views.append(("error-profile-at", f"at tIoU {shown}", found.shares(diagnosis.at)))
     else:
-        views = [("profile", f"at tIoU {shown}", found.shares())]
+        views = [("error-profile", f"at tIoU {shown}", found.shares())]
     ticks = [f"{number + 1}G" for number in range(len(found.shares()))]
     panels = []
     for name, what, shares in views:
@@ -203,7 +203,7 @@ def _gain_panel(diagnosis: Diagnosis) -> Panel:
     if several:
         views.append(Series(f"tIoU {shown}", (100 * here).tolist(), _COLORS[1:]))
     graphic = plots.lying_bars(
-        "gains",
+        "error-gains",
         "Gain of mAP_N if all errors of one kind were gone",
         KINDS[1:],
         views,
@@ -258,7 +258,7 @@ def _accumulated_panel(diagnosis: Diagnosis) -> Panel:
     parts, buckets = 100 * diagnosis.contributions, diagnosis.lengths.buckets
     total = np.cumsum(parts)
     graphic = plots.waterfall(
-        "accumulated",
+        "accumulated-map",
         "What each length group adds to the accumulated mAP",
         _ticks(buckets),
         parts.tolist(),
@@ -306,7 +306,6 @@ def _missed_panel(diagnosis: Diagnosis, one: Characteristic) -> Panel:
         "missed (%)",
         color=plots.RED,
         level=(f"all instances {overall:.1f}", overall),
-        top=112.0,
     )
     caption = (
         "The share of the bucket's instances that no detection finds, or only where precision is "
@@ -405,10 +404,14 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
         )
     mean, here = found.gains.mean(axis=0), found.gains[at]
     top, top_here = int(np.argmax(mean)), int(np.argmax(here))
-    tail = f", at tIoU {shown} from {KINDS[1 + top_here]} errors, {plots.signed(100 * here[top_here])}"
+    if top == top_here:
+        there = f"{plots.signed(100 * here[top_here])} at tIoU {shown}"
+    else:
+        there = f"at tIoU {shown} without {KINDS[1 + top_here]} errors, {plots.signed(100 * here[top_here])}"
+    average = f"{plots.signed(100 * mean[top])} points of mAP_N on average over tIoU {span}, "
     sentences.append(
-        f"Most would be gained without {KINDS[1 + top]} errors: {plots.signed(100 * mean[top])} points of mAP_N"
-        + (f" on average over tIoU {span}{tail}." if len(diagnosis.tious) > 1 else f" at tIoU {shown}.")
+        f"Most would be gained without {KINDS[1 + top]} errors: "
+        + (f"{average}{there}." if len(diagnosis.tious) > 1 else f"{there.replace(' at', ' points of mAP_N at', 1)}.")
     )
     most = max(diagnosis.characteristics, key=lambda one: one.sensitivity)
     sentences.append(

@@ -43,7 +43,7 @@ GREEN, BLUE, SKY, ORANGE, RED, PURPLE, GREY = (
 
 _INK, _FAINT, _PAPER = "#24292f", "#d0d4d9", "#fffffe"
 _VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", _PAPER: f"var(--paper, {_PAPER})"}
-_HALO = f"paint-order: stroke; stroke: {_PAPER}; stroke-width: 3px; "
+_HALO = f"paint-order: stroke; stroke: {_PAPER}; stroke-width: 4px; "
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _WIDTH, _UPRIGHT = 360.0, 46.0
 _STYLE: dict[Any, Any] = {
@@ -143,7 +143,6 @@ def bars(
     *,
     color: str = BLUE,
     level: tuple[str, float] | None = None,
-    top: float | None = None,
 ) -> Graphic:
     """Upright bars with their values written above.
 
@@ -151,11 +150,10 @@ def bars(
         ticks: one or more lines of text for each bar.
         values: one a tick; NaN leaves the place empty and says "none".
         level: name and height of a dashed line across, e.g. the overall value.
-        top: end of the axis; by default what fits.
     """
     with _figure(150, left=_UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
         known = [0.0 if math.isnan(value) else value for value in values]
-        end = top if top is not None else 1.18 * max([*known, level[1] if level else 0.0, 1e-9])
+        end = _end(1.18, [*known, level[1] if level else 0.0])
         axes.bar(range(len(ticks)), known, 0.72, color=color)
         if level is not None:
             dashed = axes.axhline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
@@ -180,7 +178,7 @@ def waterfall(
         starts = [place + 0.36 for place in range(len(ticks) - 1)]
         axes.hlines(tops[:-1], starts, [start + 0.28 for start in starts], color=_INK, linewidth=0.8)
         words = [signed(part) for part in parts]
-        _upright(axes, ticks, tops, words, 1.14 * max(tops[-1], 1e-9), xlabel, ylabel)
+        _upright(axes, ticks, tops, words, _end(1.14, tops), xlabel, ylabel)
         return _graphic(figure, name, title)
 
 
@@ -193,7 +191,7 @@ def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Se
     each = 30 if len(series) == 1 else 42
     with _figure(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
         every = [0.0, *(value for one in series for value in one.values)]
-        span = max(max(every) - min(every), 1e-9)
+        span = _span(every)
         height = 0.66 if len(series) == 1 else 0.39
         for number, one in enumerate(series):
             shift = 0.0 if len(series) == 1 else (number - 0.5) * 0.4
@@ -229,13 +227,14 @@ def ranges(
         places = list(range(len(labels)))
         axes.axvline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
         axes.hlines(places, [one[0] for one in low], [one[0] for one in high], color=GREY, linewidth=3)
-        for color, side, ends in ((RED, "worst", low), (BLUE, "best", high)):
+        every = [level[1], *(one[0] for one in (*low, *high))]
+        span = _span(every)
+        # Labels grow outwards, so that those of a short range do not meet.
+        for color, side, ends, align, inwards in ((RED, "worst", low, "right", 1), (BLUE, "best", high, "left", -1)):
             axes.plot([one[0] for one in ends], places, linestyle="", marker="o", markersize=8, color=color, label=side)
             for place, (value, bucket) in zip(places, ends, strict=True):
-                axes.text(value, place - 0.2, f"{bucket} {value:.1f}", ha="center", fontsize=9)
-        every = [level[1], *(one[0] for one in (*low, *high))]
-        pad = 0.14 * max(max(every) - min(every), 1e-9)
-        _lying(axes, labels, (min(every) - pad, max(every) + pad), xlabel)
+                axes.text(value + 0.02 * inwards * span, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
+        _lying(axes, labels, (min(every) - 0.25 * span, max(every) + 0.25 * span), xlabel)
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
 
@@ -257,8 +256,8 @@ def lines(
     with _figure(170, left=_UPRIGHT, legend=1) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
             axes.plot(x, one.values, color=one.color, marker=marker, markersize=5.5, label=one.name)
-        peak = max(value for one in series for value in one.values)
-        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, max(1.12 * peak, 1e-9)))
+        end = _end(1.12, [value for one in series for value in one.values])
+        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end))
         axes.set_xticks(list(x), [f"{value:g}" for value in x])
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
@@ -286,6 +285,15 @@ def _lying(axes: Axes, labels: Sequence[str], limits: tuple[float, float], xlabe
     axes.spines.left.set_visible(False)
     axes.grid(True, axis="x")
     axes.grid(False, axis="y")
+
+
+def _end(room: float, values: Sequence[float]) -> float:
+    """End of an axis from 0 with room above the largest value; 1 if all are 0."""
+    return room * max(values) if max(values) > 0 else 1.0
+
+
+def _span(values: Sequence[float]) -> float:
+    return max(values) - min(values) or 1.0
 
 
 def _rows(texts: Sequence[str]) -> int:
