@@ -54,7 +54,7 @@ Bools = NDArray[np.bool_]
 _SMALLEST = 5e-324
 
 compiled_tiou = njit(cache=True)(tiou_scalar)
-"""The one tIoU, for kernels."""
+"""The one tIoU, for kernels. (Numba does not see when only ``segments.py`` changes: clear its cache then.)"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,6 +70,12 @@ def test_ties_of_score_keep_their_order():
     assert found("thumos14", [("v", "x", 0, 10, 0.5)] * 2, instances, 0.5) == [[0, None]]
 
 
+def test_ties_of_overlap_take_the_first_instance():
+    instances, rows = [("x", 0, 10), ("x", 10, 20)], [("v", "x", 5, 15, 0.5)]
+    assert found("activitynet", rows, instances, 0.3) == [[0]]
+    assert found("activitynet", [*rows, ("v", "x", 5, 15, 0.4)], instances, 0.3) == [[0, 1]]
+
+
 def test_order_of_ties_over_videos():
     rows = [("b", "x", 0, 1, 0.5), ("a", "x", 0, 1, 0.5), ("b", "x", 1, 2, 0.9)]
     instances = truth(b=[("x", 0, 1)], a=[("x", 0, 1)])
