@@ -43,7 +43,7 @@ class Standardise:
             raise InputError("Standardise: mean and std must be finite, and std above 0")
 
     def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T, C) -> (T, C); the rows given are changed and returned.
+        """(T, C) -> (T, C), new rows.
 
         Raises:
             InputError: if the rows have another number of channels.
@@ -53,9 +53,9 @@ class Standardise:
                 f"features of {rows.shape[-1]} channels, but the mean and std were measured on {len(self.mean)}; "
                 "use the features the model was trained with"
             )
-        rows -= self.mean
-        rows /= self.std
-        return rows
+        shifted = rows - self.mean
+        shifted /= self.std
+        return shifted
 
     @classmethod
     def measure(cls, features: Features, video_ids: Iterable[str]) -> Standardise:
@@ -73,10 +73,9 @@ class Standardise:
             length = features.length(video_id)
             for start in range(0, length, _CHUNK):
                 rows = features.window(video_id, start, min(start + _CHUNK, length)).astype(np.float64)
-                shift = rows.mean(axis=0) - mean
-                total = count + len(rows)
-                squares += ((rows - rows.mean(axis=0)) ** 2).sum(axis=0) + shift**2 * (count * len(rows) / total)
-                mean += shift * (len(rows) / total)
+                center, total = rows.mean(axis=0), count + len(rows)
+                squares += ((rows - center) ** 2).sum(axis=0) + (center - mean) ** 2 * (count * len(rows) / total)
+                mean += (center - mean) * (len(rows) / total)
                 count = total
         if count == 0:
             raise InputError("no snippet to measure mean and std on: the videos have no features")

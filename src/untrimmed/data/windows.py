@@ -29,7 +29,7 @@ from untrimmed.timemap import ORIGINAL, Piece, TimeMap
 from untrimmed.types import Video
 
 _ROUNDING = 1e-6
-"""Share of an instance that may be lost to rounding and still count as nothing."""
+"""Share of an instance that rounding may take from a window, or leave in one it only touches."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def make_window(
             )
     time_map = TimeMap(tuple(_piece(part, grid) for part in parts))
     seen = np.clip(video.instances.segments, grid.steps_to_seconds(0), grid.steps_to_seconds(length))
-    segments, rows, _ = time_map.segments_to_steps(seen, min_coverage=coverage * (1 - _ROUNDING))
+    least = max(coverage * (1 - _ROUNDING), _ROUNDING)
+    segments, rows, _ = time_map.segments_to_steps(seen, min_coverage=least)
     return Window(video.id, steps, tuple(parts), time_map, segments, rows)
 
 

@@ -83,6 +83,7 @@ def test_a_batch_moves_with_all_its_tensors() -> None:
     assert collate([sample("a", 4)]).to("meta").video_labels is None
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_batch_travels_between_processes() -> None:
     batch = collate([sample("a", 4), sample("b", 6)])
     there = pickle.loads(pickle.dumps(batch))

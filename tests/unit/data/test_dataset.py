@@ -106,6 +106,7 @@ def test_set_epoch_and_epoch_numbers_speak_of_the_same_windows() -> None:
     assert data[np.int64(1)].features.equal(data[1].features)  # type: ignore[index]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_worker_processes_see_the_epoch_that_is_asked_for() -> None:
     data = dataset()
     keys = [(epoch, number) for epoch in (0, 1) for number in range(4)]

@@ -78,6 +78,15 @@ def test_sliding_windows_keep_instances_by_coverage() -> None:
     assert [window.parts[0].source_start for window in without] == [5]
 
 
+def test_a_window_that_only_touches_an_instance_does_not_show_it() -> None:
+    grid = SnippetGrid(fps=30, stride=3, window=3)  # tenths of a second, which no float is
+    clip = video((0.1, 0.3), (0.6, 0.7))
+    for start in range(8):
+        window = make_window(clip, 20, grid, 4, [Part(start, start + 4, 0, 4)])
+        shown = [row for row, (first, last) in enumerate(((1, 3), (6, 7))) if first < start + 4 and last > start]
+        assert window.rows.tolist() == shown
+
+
 def test_a_video_shorter_than_a_window_is_padded() -> None:
     (window,) = sliding(video((1, 2)), 6, GRID, steps=10, stride=5)
     assert window.length == 10
