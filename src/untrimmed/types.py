@@ -255,6 +255,13 @@ class Detections(_Rebuilt):
             raise InputError(f"no detections for video '{video_id}': {nearest(video_id, self.video_ids)}")
         return self.select(np.flatnonzero(self.video == self._video_index[video_id]))
 
+    def rows(self) -> Iterator[tuple[str, str | None, float, float, float]]:
+        """``(video id, label or None, start, end, score)`` of each row: what :meth:`of` takes."""
+        names = (*self.labels, None)
+        columns = (self.video.tolist(), self.label.tolist(), self.segments.tolist(), self.scores.tolist())
+        for video, label, (start, end), score in zip(*columns, strict=True):
+            yield self.video_ids[video], names[label], start, end, score
+
     @cached_property
     def _video_index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.video_ids)}
