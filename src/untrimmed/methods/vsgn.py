@@ -23,7 +23,8 @@ What the paper leaves open, and how it is settled
 - Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
 - The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
 
-Departures, all off by default: ``keep_best``, ``encoder_norm``, ``residual``.
+Departure, off by default: ``keep_best``, without which many an instance has no positive anchor where anchors are not
+much longer than the distance between them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.anchors import apply_offsets, clip_segments, pieces, pyramid_anchors
 from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, read_curves
-from untrimmed.layers.conv import SegmentNorm, Tower, masked, pad_steps
+from untrimmed.layers.conv import Tower, masked, pad_steps
 from untrimmed.layers.graph import EdgeConv, knn_graph
 from untrimmed.layers.matching import match, pad_instances, take_instances
 from untrimmed.layers.pyramid import SideBySide, TopDown, clip_at
@@ -91,8 +92,6 @@ class Config(BaseModel):
     keep_best: bool = Field(
         False, description="departure: the best anchor of each instance is a positive too (the released code)"
     )
-    encoder_norm: bool = Field(False, description="departure: group normalisation after each layer of the encoder")
-    residual: bool = Field(False, description="departure: each level of the encoder adds its input to its branches")
 
     @model_validator(mode="after")
     def _check(self) -> Config:
@@ -112,10 +111,9 @@ class CrossScaleGraph(nn.Module):
     def __init__(self, config: Config, graph: bool) -> None:
         super().__init__()
         channels = config.channels
-        self.neighbours, self.edges, self.residual = config.neighbours, config.edges, config.residual
+        self.neighbours, self.edges = config.neighbours, config.edges
         self.temporal = nn.Conv1d(channels, channels, 3, padding=1)
         self.graph = EdgeConv(channels, channels) if graph else None
-        self.norm = SegmentNorm(config.norm_groups, channels) if config.encoder_norm else None
 
     def forward(self, features: Tensor, clip: Tensor) -> Tensor:
         """(B, C, T) of clips (B, T) -> (B, C, T / 2), of which the steps whose centres lie in no clip are not yet
@@ -125,10 +123,6 @@ class CrossScaleGraph(nn.Module):
         if self.graph is not None:
             indices, valid = knn_graph(features, self.neighbours, mask, clip, kind=self.edges)
             mixed = mixed + self.graph(features, indices, valid)
-        if self.norm is not None:
-            mixed = self.norm(mixed, mask[:, None].float())
-        if self.residual:
-            mixed = mixed + features
         return F.max_pool1d(masked(F.relu(mixed), mask), 2)
 
 
@@ -153,11 +147,13 @@ class Anchors(NamedTuple):
 
     Attributes:
         segments: (1, A, 2), the same in all windows, in steps.
+        centers: (A,) their centres.
         bounds: (B, A, 2), the piece that holds the centre of each.
         clip: (B, A), which clip that is; 0 for anchors that take no part.
     """
 
     segments: Tensor
+    centers: Tensor
     bounds: Tensor
     clip: Tensor
 
@@ -178,7 +174,6 @@ class VSGN(nn.Module):
         self.strides = [STEM_STRIDE * 2 ** (level + 1) for level in range(config.levels)]
         graphs = range(1, config.levels + 1) if config.graph_levels is None else config.graph_levels
         self.stem = nn.Conv1d(channels, config.channels, 3, stride=STEM_STRIDE, padding=1)
-        self.stem_norm = SegmentNorm(config.norm_groups, config.channels) if config.encoder_norm else None
         self.encoder = nn.ModuleList(CrossScaleGraph(config, level + 1 in graphs) for level in range(config.levels))
         self.decoder = TopDown(config.channels, config.levels)
         self.loc = Head(config, 2)
@@ -215,10 +210,7 @@ class VSGN(nn.Module):
 
     def _encode(self, features: Tensor, clip: Tensor, masks: list[Tensor]) -> list[Tensor]:
         nodes = clip_at(clip, STEM_STRIDE)
-        current = self.stem(features)
-        if self.stem_norm is not None:
-            current = self.stem_norm(current, (nodes > 0)[:, None].float())
-        current = masked(F.relu(current), nodes > 0)
+        current = masked(F.relu(self.stem(features)), nodes > 0)
         levels = []
         for level, mask, stride in zip(self.encoder, masks, self.strides, strict=True):
             current = masked(level(current, nodes), mask)
@@ -229,9 +221,10 @@ class VSGN(nn.Module):
     def _anchors(self, clip: Tensor) -> Anchors:
         """The anchors for clips (B, P), P a multiple of the coarsest stride."""
         segments = pyramid_anchors(clip.shape[1], self.strides, self.config.anchor_sizes, clip.device)
-        # Centres are whole numbers, the first step of the cell's second half, since strides are even.
-        centers = segments.mean(-1).long()
-        return Anchors(segments[None], pieces(clip)[:, centers], clip[:, centers])
+        # Strides are even, so centres are whole numbers but for rounding: each begins the second half of its cell.
+        centers = segments.mean(-1).round()
+        at = centers.long()
+        return Anchors(segments[None], centers, pieces(clip)[:, at], clip[:, at])
 
     def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
         """Eq. 4: M_loc (GIoU), M_cls (focal), M_adj (GIoU) and M_scr (the curves of action, start and end)."""
@@ -295,12 +288,10 @@ class VSGN(nn.Module):
         scores = (raw["classes"].float().sigmoid() * edge).masked_fill(~usable[:, None], -1).flatten(1)
         best, index = scores.topk(min(self.config.max_detections, scores.shape[1]))
         count = anchors.clip.shape[1]
-        centers = anchors.segments[0].mean(-1)
         found = []
         for row in range(len(batch)):
             kept = index[row, best[row] >= self.config.score_threshold]
             labels = torch.full_like(kept, -1) if self.config.class_agnostic else kept // count
-            found.append(
-                StepDetections(segments[row, kept % count], best[row, : len(kept)], labels, centers[kept % count])
-            )
+            anchor = kept % count
+            found.append(StepDetections(segments[row, anchor], best[row, : len(kept)], labels, anchors.centers[anchor]))
         return found

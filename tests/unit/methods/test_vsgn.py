@@ -262,7 +262,7 @@ def test_a_batch_without_instances_has_a_loss_and_a_gradient() -> None:
 
 
 def test_gradients_reach_every_parameter() -> None:
-    network = model(keep_best=True, encoder_norm=True, residual=True)
+    network = model(keep_best=True)
     batch = mixed_batch()
     total(network.loss(network(batch), batch)).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
@@ -377,7 +377,7 @@ def outputs(network: VSGN, batch: Batch, row: int) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("changes", [{}, {"encoder_norm": True, "residual": True}, {"graph_levels": (2,)}])
+@pytest.mark.parametrize("changes", [{}, {"edges": "cross"}, {"graph_levels": (2,)}])
 @torch.no_grad()
 def test_padding_and_company_change_nothing(changes: dict[str, Any]) -> None:
     network = model(**changes)
@@ -392,6 +392,13 @@ def test_a_window_of_a_single_step_goes_through() -> None:
     batch = collate([sample(1, 1, [(0.0, 1.0, 0)])])
     assert torch.isfinite(total(network.loss(network(batch), batch)))
     network.decode(network(batch), batch)
+
+
+def test_centres_of_anchors_of_odd_sizes_are_whole() -> None:
+    anchors = model(anchor_sizes=(5.1, 7.3 * 2**0.5))._anchors(torch.ones(1, 4096, dtype=torch.uint8))
+    one_size = [cell * stride + stride // 2 for stride in (4, 8, 16) for cell in range(4096 // stride)]
+    assert anchors.centers.tolist() == 2 * one_size
+    assert (anchors.clip == 1).all()
 
 
 def test_levels_without_graph_have_none_and_edges_matter() -> None:
