@@ -1,0 +1,414 @@
+"""What figures do: each action as a movement away from rest and back, as a function of the time since it began.
+
+A movement is a change that is added to the track of a figure standing still (see :mod:`untrimmed.demo.figure`). It
+is zero before it begins and after it has ended; these two instants are the truth of an instance, by definition. A
+repetitive movement is made of *beats* (one wave to and fro, one jump, one turn), between a lead-in and a
+lead-out where it has such (a wave begins when the arm begins to rise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from untrimmed.demo.figure import (
+    FEET,
+    HANDS,
+    LOOK,
+    NOD,
+    PITCH,
+    ROLL,
+    SIDES,
+    TWIST,
+    WIDTH,
+    YAW,
+    Array,
+    X,
+    Y,
+    Z,
+    rest,
+)
+
+ACTIONS = ("bow", "clap", "jump", "kick", "punch", "spin", "squat", "wave")
+"""The classes of the small world."""
+
+NEAR_MISSES = (
+    *("raise_arm", "point", "fold_hands", "dip", "aborted_jump", "nod", "turn", "lift_knee"),
+    *("pick_up", "scratch_head", "stretch", "shrug"),
+)
+"""What figures also do, without a label: each resembles an action for part of its course."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How one movement is performed.
+
+    Args:
+        duration: seconds from leaving rest to being back, above 0.
+        beats: ``(B, 2)`` begin and end of each beat in seconds, in order, inside the duration.
+        size: how far the movement goes, about 0.75 to 1.2.
+        side: 1 or -1: the arm, leg or direction it starts with.
+        alternate: whether the side changes with every beat.
+    """
+
+    duration: float
+    beats: Array
+    size: float = 1.0
+    side: float = 1.0
+    alternate: bool = False
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that the parts of a movement take at tempo 1: a beat, and what leads in and out of the beats; and how
+    many beats it has, at least and at most."""
+
+    beat: float
+    lead: float = 0.0
+    least: int = 1
+    most: int = 100
+
+
+TIMING = {
+    "bow": Timing(1.9),
+    "clap": Timing(0.42, 0.3, least=2),
+    "jump": Timing(1.0),
+    "kick": Timing(0.85),
+    "punch": Timing(0.5, 0.18),
+    "spin": Timing(1.15),
+    "squat": Timing(1.6),
+    "wave": Timing(0.55, 0.35, least=2),
+    "raise_arm": Timing(1.0, 0.4, most=1),
+    "point": Timing(0.9, 0.3, most=1),
+    "fold_hands": Timing(1.1, 0.35, most=1),
+    "dip": Timing(1.2),
+    "aborted_jump": Timing(1.0, most=1),
+    "nod": Timing(1.4),
+    "turn": Timing(1.0, 0.6, most=1),
+    "lift_knee": Timing(0.9),
+    "pick_up": Timing(1.9, most=1),
+    "scratch_head": Timing(0.3, 0.4, least=2),
+    "stretch": Timing(1.4, 0.5, most=1),
+    "shrug": Timing(0.8, most=1),
+}
+"""How fast each movement usually is."""
+
+
+def perform(kind: str, time: Array, manner: Manner) -> Array:
+    """The change that a movement makes to a track.
+
+    Args:
+        kind: one of :data:`ACTIONS` or :data:`NEAR_MISSES`.
+        time: ``(F,)`` seconds since the movement began; may lie outside of it.
+        manner: how it is performed.
+
+    Returns:
+        ``(F, 21)``, zero where ``time`` is outside ``[0, manner.duration]``; a full turn of the yaw counts as zero.
+    """
+    change = np.zeros((len(time), WIDTH))
+    inside = (time > 0) & (time < manner.duration)
+    if inside.any():
+        change[inside] = _MOVES[kind](time[inside], manner)
+    return change
+
+
+def ease(u: Array) -> Array:
+    """0 below 0, 1 above 1, smooth in between."""
+    u = np.clip(u, 0, 1)
+    return u * u * (3 - 2 * u)
+
+
+def hold(u: Array, rise: float, fall: float) -> Array:
+    """From 0 at u = 0 to 1 at ``rise``, back to 0 between ``1 - fall`` and u = 1."""
+    return ease(u / rise) * ease((1 - u) / fall)
+
+
+def bump(u: Array, first: float, last: float) -> Array:
+    """One smooth swell between ``first`` and ``last``, 0 elsewhere, 1 in the middle."""
+    return np.sin(np.pi * np.clip((u - first) / (last - first), 0, 1)) ** 2
+
+
+def _beat(time: Array, manner: Manner) -> tuple[Array, Array]:
+    """Number of the beat and place in it, 0 to 1; between beats the place is 0."""
+    number = np.clip(np.searchsorted(manner.beats[:, 0], time, side="right") - 1, 0, None)
+    start, end = manner.beats[number].T
+    place = (time - start) / (end - start)
+    return number.astype(float), np.where((place > 0) & (place < 1), place, 0.0)
+
+
+def _sides(number: Array, manner: Manner) -> Array:
+    return manner.side * np.where(manner.alternate & (number % 2 == 1), -1.0, 1.0)
+
+
+def _envelope(time: Array, manner: Manner) -> Array:
+    """0 at the ends, 1 over all beats: how far the limbs are in the posture the beats start from."""
+    lead, tail = manner.beats[0, 0], manner.duration - manner.beats[-1, 1]
+    return ease(time / max(lead, 1e-6)) * ease((manner.duration - time) / max(tail, 1e-6))
+
+
+def _reach(change: Array, which: int, target: tuple[Array | float, ...], weight: Array) -> None:
+    """Bring a hand (0 left, 1 right) from rest towards a target ``(x outwards, y, z)`` by a weight of 0 to 1."""
+    hand = HANDS[which]
+    base = rest(1)[0, hand]
+    aim = np.stack([SIDES[which] * target[0] + 0 * weight, target[1] + 0 * weight, target[2] + 0 * weight], axis=1)
+    change[:, hand] += weight[:, None] * (aim - base)
+
+
+def _bow(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    down = hold(u, 0.38, 0.38)
+    change[:, PITCH] = 1.15 * manner.size * down
+    change[:, NOD] = 0.3 * down
+    change[:, Z] = -0.06 * down
+    return change
+
+
+def _clap(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    apart = 0.75 * manner.size * np.abs(np.cos(np.pi * u))
+    for which in (0, 1):
+        _reach(change, which, (-0.26 + apart, 0.0, 0.7 - 0.3 * apart), _envelope(time, manner))
+    return change
+
+
+def _jump(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    number, u = _beat(time, manner)
+    span = (manner.beats[:, 1] - manner.beats[:, 0])[number.astype(int)]
+    height = np.clip(0.17 * span**2, 0.07, 0.20) * manner.size
+    flight = np.clip((u - 0.36) / 0.36, 0, 1)
+    hop = height * 4 * flight * (1 - flight)
+    crouch = bump(u, 0, 0.44) + 0.75 * bump(u, 0.68, 1)
+    change[:, Y] = hop - 0.13 * manner.size * crouch
+    change[:, PITCH] = 0.45 * crouch
+    for foot in FEET:
+        change[:, foot.start + 1] = hop
+    for which in (0, 1):
+        _reach(change, which, (0.25, -0.8, -0.5), 0.9 * bump(u, 0, 0.44))
+        _reach(change, which, (0.45, 0.75, 0.3), bump(u, 0.26, 0.86))
+    return change
+
+
+def _kick(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    number, u = _beat(time, manner)
+    side = _sides(number, manner)
+    chamber, swing = hold(u, 0.3, 0.3), bump(u, 0.22, 0.78)
+    for which, sign in enumerate(SIDES):
+        active = (side == sign).astype(float)
+        change[:, FEET[which].start + 1] = active * manner.size * (0.16 * chamber + 0.26 * swing)
+        change[:, FEET[which].start + 2] = active * manner.size * (0.06 * chamber + 0.42 * swing)
+        _reach(change, which, (0.35, -0.25, 0.5), 0.8 * hold(u, 0.3, 0.3))
+    change[:, PITCH] = -0.28 * swing
+    change[:, X] = -0.03 * side * chamber
+    return change
+
+
+def _punch(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    number, u = _beat(time, manner)
+    side = _sides(number, manner)
+    guard = _envelope(time, manner)
+    thrust = ease(u / 0.4) * ease((1 - u) / 0.5) * manner.size
+    for which, sign in enumerate(SIDES):
+        out = np.where(side == sign, thrust, 0.0)
+        # The shoulders turn into the punch; the fist goes where the hips face all the same.
+        _reach(change, which, (-0.05 + 0.42 * out, -0.12 + 0.12 * out, 0.4 + 0.52 * out), guard)
+    change[:, TWIST] = -0.45 * side * thrust * guard
+    change[:, PITCH] = 0.14 * thrust
+    return change
+
+
+def _spin(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    ends, starts = manner.beats[:, 1], manner.beats[:, 0]
+    u = np.clip((time[:, None] - starts) / (ends - starts), 0, 1)
+    # The first turn starts and the last one ends at rest; in between the figure keeps turning.
+    change[:, YAW] = manner.side * 2 * np.pi * (u - 0.11 * np.sin(2 * np.pi * u)).sum(axis=1)
+    _, place = _beat(time, manner)
+    turning = np.minimum(ease(time / 0.25), ease((manner.duration - time) / 0.25))
+    for which, shift in ((0, 0.0), (1, 0.25)):
+        change[:, FEET[which].start + 1] = 0.05 * turning * np.sin(2 * np.pi * (place + shift)) ** 2
+        _reach(change, which, (0.5, -0.68, 0.12), manner.size * 0.9 * turning)
+    return change
+
+
+def _squat(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    down = hold(u, 0.42, 0.42)
+    change[:, Y] = -0.25 * manner.size * down
+    change[:, Z] = -0.05 * down
+    change[:, PITCH] = 0.5 * down
+    for which, sign in enumerate(SIDES):
+        change[:, FEET[which].start] = sign * 0.03 * down
+        _reach(change, which, (0.05, 0.1, 0.9), down)
+    return change
+
+
+def _wave(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    lean = 0.3 + 0.65 * manner.size * np.sin(2 * np.pi * u)
+    _reach(change, _arm(manner), (0.95 * np.sin(lean), 0.95 * np.cos(lean), 0.15), _envelope(time, manner))
+    return change
+
+
+def _raise_arm(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _reach(change, _arm(manner), (0.28, 0.9 * manner.size, 0.15), _envelope(time, manner))
+    return change
+
+
+def _point(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _reach(change, _arm(manner), (0.2, 0.02, 0.95 * manner.size), _envelope(time, manner))
+    change[:, TWIST] = -0.2 * manner.side * _envelope(time, manner)
+    return change
+
+
+def _fold_hands(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    for which in (0, 1):
+        _reach(change, which, (-0.26, 0.0, 0.7 * manner.size), _envelope(time, manner))
+    return change
+
+
+def _dip(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    down = hold(u, 0.42, 0.42)
+    change[:, Y] = -0.09 * manner.size * down
+    change[:, PITCH] = 0.2 * down
+    for which in (0, 1):
+        _reach(change, which, (0.1, -0.4, 0.6), 0.5 * down)
+    return change
+
+
+def _aborted_jump(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    crouch = bump(u, 0, 0.5)
+    change[:, Y] = -0.13 * manner.size * crouch
+    change[:, PITCH] = 0.45 * crouch
+    for which in (0, 1):
+        _reach(change, which, (0.25, -0.8, -0.5), 0.9 * bump(u, 0, 0.5))
+        _reach(change, which, (0.4, 0.1, 0.7), 0.7 * bump(u, 0.35, 1))
+    return change
+
+
+def _nod(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    down = hold(u, 0.4, 0.4)
+    change[:, PITCH] = 0.38 * manner.size * down
+    change[:, NOD] = 0.45 * down
+    return change
+
+
+def _turn_away(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    away = _envelope(time, manner)
+    change[:, YAW] = manner.side * 2.2 * manner.size * away
+    moving = 4 * away * (1 - away)
+    for which, shift in ((0, 0.0), (1, 0.25)):
+        change[:, FEET[which].start + 1] = 0.05 * moving * np.sin(2 * np.pi * (time + shift)) ** 2
+        _reach(change, which, (0.5, -0.68, 0.12), 0.8 * moving)
+    return change
+
+
+def _lift_knee(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    number, u = _beat(time, manner)
+    side = _sides(number, manner)
+    up = hold(u, 0.4, 0.4)
+    for which, sign in enumerate(SIDES):
+        active = (side == sign).astype(float)
+        change[:, FEET[which].start + 1] = active * 0.17 * manner.size * up
+        change[:, FEET[which].start + 2] = active * 0.07 * manner.size * up
+        _reach(change, which, (0.3, -0.5, 0.4), 0.6 * up)
+    change[:, X] = -0.03 * side * up
+    return change
+
+
+def _pick_up(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    down = hold(u, 0.42, 0.42)
+    change[:, PITCH] = 1.0 * manner.size * down
+    change[:, Y] = -0.13 * manner.size * down
+    change[:, Z] = -0.05 * down
+    _reach(change, _arm(manner), (0.0, -0.8, 0.55), down)
+    return change
+
+
+def _scratch_head(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    rub = 0.08 * np.sin(2 * np.pi * u)
+    _reach(change, _arm(manner), (-0.02 + rub, 0.42 + 0.5 * rub, 0.1), _envelope(time, manner))
+    change[:, ROLL] = 0.06 * manner.side * _envelope(time, manner)
+    return change
+
+
+def _stretch(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    for which in (0, 1):
+        _reach(change, which, (0.35, 0.85 * manner.size, 0.05), _envelope(time, manner))
+    change[:, PITCH] = -0.12 * _envelope(time, manner)
+    return change
+
+
+def _shrug(time: Array, manner: Manner) -> Array:
+    change = np.zeros((len(time), WIDTH))
+    _, u = _beat(time, manner)
+    for which in (0, 1):
+        _reach(change, which, (0.55, -0.45, 0.45), manner.size * hold(u, 0.3, 0.4))
+    change[:, LOOK] = 0.3 * manner.side * hold(u, 0.3, 0.4)
+    return change
+
+
+def _arm(manner: Manner) -> int:
+    return 0 if manner.side > 0 else 1
+
+
+_MOVES: dict[str, Callable[[Array, Manner], Array]] = {
+    "bow": _bow,
+    "clap": _clap,
+    "jump": _jump,
+    "kick": _kick,
+    "punch": _punch,
+    "spin": _spin,
+    "squat": _squat,
+    "wave": _wave,
+    "raise_arm": _raise_arm,
+    "point": _point,
+    "fold_hands": _fold_hands,
+    "dip": _dip,
+    "aborted_jump": _aborted_jump,
+    "nod": _nod,
+    "turn": _turn_away,
+    "lift_knee": _lift_knee,
+    "pick_up": _pick_up,
+    "scratch_head": _scratch_head,
+    "stretch": _stretch,
+    "shrug": _shrug,
+}
+
+
+def stroll(time: Array, pace: float) -> Array:
+    """Walking on the spot, facing forward: what feet, arms and hips add to standing. ``pace`` is steps a second."""
+    change = np.zeros((len(time), WIDTH))
+    phase = np.pi * pace * time
+    for which, sign in enumerate(SIDES):
+        swing = np.sin(phase + (0 if sign > 0 else np.pi))
+        change[:, FEET[which].start + 1] = 0.06 * np.maximum(np.cos(phase + (0 if sign > 0 else np.pi)), 0)
+        change[:, FEET[which].start + 2] = 0.14 * swing
+        change[:, HANDS[which].start + 2] = -0.35 * swing
+        change[:, HANDS[which].start + 1] = 0.06 * swing**2
+    change[:, Y] = 0.012 * np.cos(2 * phase) - 0.012
+    return change
