@@ -284,7 +284,7 @@ def _records(path: Path, text: str, delimiter: str, skip: int) -> Iterator[tuple
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
-            if not any(map(str.strip, fields)):
+            if not any(fields) or (len(fields) == 1 and not fields[0].strip()):
                 continue
             if skip:
                 skip -= 1

@@ -27,6 +27,7 @@ from untrimmed.formats.io import atomic_folder, file_name, read_text, shown, wri
 from untrimmed.types import Annotations, Instances, Video
 
 _TIER = "actions"
+_FOREVER = 1e9
 _SUBSET, _DURATION = "untrimmed:subset", "untrimmed:duration"
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -155,8 +156,10 @@ def _document(path: str | Path, video: Video) -> str:
     for text in (video.id, video.subset, *instances.labels):
         if match := _NOT_XML.search(text):
             raise InputError(f"{path}: {shown(text)} holds the character {match[0]!r}, which XML cannot hold")
-    if len(instances) and instances.segments.min() < 0:
-        raise InputError(f"{path}: video {shown(video.id)} has a time below 0, which ELAN cannot hold")
+    if len(instances) and not (instances.segments.min() >= 0 and instances.segments.max() < _FOREVER):
+        raise InputError(
+            f"{path}: video {shown(video.id)} has a time below 0 or beyond {_FOREVER:g} s, which ELAN cannot hold"
+        )
     root = ET.Element("ANNOTATION_DOCUMENT", AUTHOR="", DATE="1970-01-01T00:00:00Z", FORMAT="3.0", VERSION="3.0")
     header = ET.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     medium = {"MEDIA_URL": f"./{quote(video.id, safe='')}.mp4", "MIME_TYPE": "video/mp4"}

@@ -16,6 +16,7 @@ from untrimmed.errors import InputError
 from untrimmed.formats.io import atomic_folder, file_name, write_text
 from untrimmed.types import Detections
 
+_FOREVER = 1e9
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 
@@ -31,7 +32,7 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
     Raises:
         InputError: if a file is named and there are several videos, or it cannot be written.
     """
-    milliseconds = np.rint(detections.segments.clip(min=0) * 1000).astype(np.int64)
+    milliseconds = np.rint(detections.segments.clip(min=0, max=_FOREVER) * 1000).astype(np.int64)
     visible = milliseconds[:, 1] > milliseconds[:, 0]
     rows: dict[int, list[int]] = {index: [] for index in range(len(detections.video_ids))}
     for row in np.lexsort((milliseconds[:, 1], milliseconds[:, 0])).tolist():

@@ -178,7 +178,8 @@ def test_what_is_lost_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (truth([("a", -1.0, 2.0)]), "has a time below 0"),
+        (truth([("a", -1.0, 2.0)]), "has a time below 0 or beyond"),
+        (truth([("a", 0.0, 1e308)]), "has a time below 0 or beyond 1e+09 s"),
         (truth([("a\x00", 0.0, 2.0)]), "which XML cannot hold"),
         (truth([("a\r", 0.0, 2.0)]), "which XML cannot hold"),
         (truth([("a", 0.0, 2.0)], ({"tier": 3},)), "tier 3 cannot be the name of a tier"),
