@@ -77,11 +77,12 @@ def write(diagnosis: Diagnosis, folder: str | Path, title: str = "Diagnosis") ->
     Raises:
         InputError: if a file cannot be written.
     """
-    panels, folder = _panels(diagnosis), Path(folder)
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
+    panels = _panels(diagnosis)
     index, numbers = folder / "index.html", folder / "diagnosis.json"
     write_text(index, _page(diagnosis, panels, title))
     write_json(numbers, diagnosis.to_dict())

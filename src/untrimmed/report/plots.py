@@ -229,11 +229,16 @@ def ranges(
         axes.hlines(places, [one[0] for one in low], [one[0] for one in high], color=GREY, linewidth=3)
         every = [level[1], *(one[0] for one in (*low, *high))]
         span = _span(every)
-        # Labels grow outwards, so that those of a short range do not meet.
-        for color, side, ends, align, inwards in ((RED, "worst", low, "right", 1), (BLUE, "best", high, "left", -1)):
+        for color, side, ends in ((RED, "worst", low), (BLUE, "best", high)):
             axes.plot([one[0] for one in ends], places, linestyle="", marker="o", markersize=8, color=color, label=side)
-            for place, (value, bucket) in zip(places, ends, strict=True):
-                axes.text(value + 0.02 * inwards * span, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
+        for place, (left, right) in enumerate(zip(low, high, strict=True)):
+            # Labels grow outwards, so that those of a short range do not meet; a range that is a point has one.
+            inwards = min(0.02 * span, 0.4 * (right[0] - left[0]))
+            ends = (
+                [(*left, inwards, "right"), (*right, -inwards, "left")] if left != right else [(*left, 0.0, "center")]
+            )
+            for value, bucket, shift, align in ends:
+                axes.text(value + shift, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
         _lying(axes, labels, (min(every) - 0.25 * span, max(every) + 0.25 * span), xlabel)
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
