@@ -123,7 +123,7 @@ def _marked(table: Table, matching: Matching, out: Bools, wanted: Bools) -> tupl
         it is a true positive; the others are left out.
     """
     count, classes = len(table.row), len(table.classes)
-    threshold, detection = np.nonzero((matching.instance >= 0) | out)
+    threshold, detection = np.divmod(np.flatnonzero((matching.instance >= 0) | out), max(count, 1))
     places = np.empty(count, dtype=np.int64)
     places[table.order] = np.arange(count)
     place = places[detection]
