@@ -11,37 +11,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from untrimmed.formats.check_features import check_features
+from untrimmed.formats.finding import Finding, Severity
 from untrimmed.formats.io import shown
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations, Video
-
-Severity = Literal["error", "warning", "note"]
 
 _ORDER = ("error", "warning", "note")
 _ROUNDING = 0.01
 _SLACK = 1.0
 _SAME = 1e-3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One problem.
-
-    Args:
-        severity: ``error``, ``warning`` or ``note``.
-        what: its kind, the same words for all of a kind.
-        video: the id of the video; empty if it concerns the whole data set.
-        value: what was found.
-        fix: what to do.
-    """
-
-    severity: Severity
-    what: str
-    video: str
-    value: str
-    fix: str
 
 
 @dataclass(frozen=True)
@@ -105,8 +86,6 @@ def check(annotations: Annotations, features: str | Path | None = None, grid: Sn
     """
     findings = list(check_annotations(annotations))
     if features is not None:
-        from untrimmed.formats.check_features import check_features
-
         findings += check_features(annotations, features, grid)
     kinds = list(dict.fromkeys(finding.what for finding in findings))
     findings.sort(key=lambda finding: (_ORDER.index(finding.severity), kinds.index(finding.what)))

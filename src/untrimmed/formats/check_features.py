@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.formats.check import Finding
 from untrimmed.formats.features import INDEX, FeatureStore
+from untrimmed.formats.finding import Finding
 from untrimmed.formats.io import read_json, shown
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations, Video
