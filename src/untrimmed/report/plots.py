@@ -234,10 +234,8 @@ def ranges(
         for place, (left, right) in enumerate(zip(low, high, strict=True)):
             # Labels grow outwards, so that those of a short range do not meet; a range that is a point has one.
             inwards = min(0.02 * span, 0.4 * (right[0] - left[0]))
-            ends = (
-                [(*left, inwards, "right"), (*right, -inwards, "left")] if left != right else [(*left, 0.0, "center")]
-            )
-            for value, bucket, shift, align in ends:
+            both = [(*left, inwards, "right"), (*right, -inwards, "left")]
+            for value, bucket, shift, align in both if left != right else [(*left, 0.0, "center")]:
                 axes.text(value + shift, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
         _lying(axes, labels, (min(every) - 0.25 * span, max(every) + 0.25 * span), xlabel)
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
