@@ -150,6 +150,8 @@ def vote(
     owner = np.empty(len(group), dtype=np.int64)
     owner[order] = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     kept = np.asarray(rows, dtype=np.int64)
+    if len(kept) and not 0 <= kept.min() <= kept.max() < len(values):
+        raise InputError(f"segment voting: rows are {kept.min()}..{kept.max()}, expected 0..{len(values) - 1}")
     return np.asarray(_vote(kept, table, values, order, bounds, owner, float(threshold)))
 
 
@@ -238,7 +240,7 @@ def _pick(
         start, end, score, row = starts[group], ends[group], scores[group], rows[group]
         stored, stop = len(row), total + min(keep, len(row))
         while total < stop:
-            stored, best = _search(start, end, score, row, stored, floor)
+            stored, best, _ = _search(start, end, score, row, stored, floor)
             if best < 0:
                 break
             picked[total], kept[total] = row[best], score[best]
@@ -290,10 +292,10 @@ def _pick_gaussian(
         start, end, log, row = starts[group], ends[group], logs[group], rows[group]
         stored, count, stop = len(row), 0, min(keep, len(row))
         while count < stop:
-            stored, best = _search(start, end, log, row, stored, low)
+            stored, best, second = _search(start, end, log, row, stored, low)
             if best < 0:
                 break
-            best = _settle(start, end, log, row, stored, best, scores, decays, spans[:count], sigma)
+            best = _settle(start, end, log, row, stored, best, second, scores, decays, spans[:count], sigma)
             if scores[row[best]] < floor:
                 # Those whose logarithm is not as close to the highest score less still.
                 break
@@ -310,27 +312,35 @@ def _pick_gaussian(
 
 @_compiled
 def _search(starts: Any, ends: Any, values: Any, rows: Any, stored: int, floor: float) -> Any:
-    """How many candidates are stored, and the first with the highest value, -1 if none is at the floor.
+    """How many candidates are stored, the first with the highest value (-1 if none is at the floor), and the highest
+    value of the others.
 
     Those below the floor and NaN are dropped from the store once they are many.
     """
-    live, best, highest = 0, -1, -math.inf
+    live = 0
     for i in range(stored):
         live += values[i] >= floor
-        if values[i] > highest:
-            best, highest = i, values[i]
-    if live == 0:
-        return 0, -1
-    if live >= _SPARSE * stored:
-        return stored, best
+    if live < _SPARSE * stored:
+        stored = _gather(starts, ends, values, rows, stored, floor)
+    best, highest, second = -1, -math.inf, -math.inf
+    for i in range(stored):
+        if values[i] > second:
+            if values[i] > highest:
+                best, second, highest = i, highest, values[i]
+            else:
+                second = values[i]
+    return stored, best if live > 0 else -1, second
+
+
+@_compiled
+def _gather(starts: Any, ends: Any, values: Any, rows: Any, stored: int, floor: float) -> int:
+    """Move the candidates at the floor or above together, in order; how many they are."""
     live = 0
     for i in range(stored):
         if values[i] >= floor:
-            if i == best:
-                best = live
             starts[live], ends[live], values[live], rows[live] = starts[i], ends[i], values[i], rows[i]
             live += 1
-    return live, best
+    return live
 
 
 @_compiled
@@ -341,19 +351,21 @@ def _settle(
     rows: Any,
     stored: int,
     best: int,
+    second: float,
     scores: Any,
     decays: Any,
     spans: Any,
     sigma: float,
 ) -> int:
-    """The first candidate with the highest score, given the one with the highest logarithm.
+    """The first candidate with the highest score, given the one with the highest logarithm and the next logarithm.
 
     Brings ``scores`` up to date for those that may be it: ``decays`` says how many of the picked ``spans`` each has
     seen.
     """
     close = logs[best] - _ROUNDING if logs[best] > _UNDERFLOW else -math.inf
+    first, last = (0, stored) if second >= close else (best, best + 1)
     highest = -1.0
-    for i in range(stored):
+    for i in range(first, last):
         if logs[i] >= close:
             row = rows[i]
             for k in range(decays[row], len(spans)):

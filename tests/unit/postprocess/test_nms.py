@@ -321,6 +321,8 @@ def test_voting_by_hand() -> None:
 def test_voting_refuses(scores: list[float], threshold: float) -> None:
     with pytest.raises(InputError, match="voting"):
         vote([0], [[0.0, 1.0]], scores, threshold=threshold)
+    with pytest.raises(InputError, match=r"rows are -1\.\.0"):
+        vote([0, -1], [[0.0, 1.0]], [0.5], threshold=0.5)
 
 
 @settings(max_examples=40, deadline=None)
