@@ -43,6 +43,13 @@ def test_area_of_perfect_proposals():
     assert result.to_dict()["at"].keys() == {"1", "5", "10", "50", "100"}
 
 
+def test_the_share_is_counted_over_videos_with_instances():
+    rows = [("v", None, 0, 10, 0.9), ("v", None, 20, 30, 0.8), ("v", None, 50, 60, 0.7), ("v", None, 50, 60, 0.6)]
+    rows.append(("w", None, 0, 10, 0.5))
+    # Five proposals for two such videos: one per video on average is 2/5 of each, so one of v and none of w.
+    assert average_recall(Detections.of(rows), TRUTH, largest=1).average.tolist() == [pytest.approx(1 / 3)]
+
+
 def test_no_proposals():
     result = average_recall(Detections.empty(), TRUTH)
     assert result.area == 0.0
