@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,7 @@ from untrimmed.errors import InputError
 if TYPE_CHECKING:
     from untrimmed.formats.check import Report
     from untrimmed.grid import SnippetGrid
+    from untrimmed.types import Video
 
 _SHOWN = 6
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -24,7 +26,7 @@ def check(
     ),
     stride: int | None = typer.Option(None, help="Frames from one row of features to the next."),
     window: int | None = typer.Option(None, help="Frames that a row is computed from; the stride if not given."),
-    offset: int = typer.Option(0, help="First frame of the first row."),
+    offset: int | None = typer.Option(None, help="First frame of the first row; 0 if not given."),
     format: str | None = typer.Option(None, "--from", help="Format of the truth; told from its content if left out."),
     all_rows: bool = typer.Option(False, "--all", help="Show every row of the table, not the first of each kind."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of the table."),
@@ -37,8 +39,8 @@ def check(
 
     grid = _grid(fps, stride, window, offset)
     if grid is not None and features is None:
-        raise InputError("--fps and --stride describe features; give their folder with --features")
-    report = check_all(read_annotations(truth, format), features, grid)
+        raise InputError("--fps, --stride, --window and --offset describe features; give their folder with --features")
+    report = check_all(read_annotations(truth, format), features, grid, _bar)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=1))
     else:
@@ -46,14 +48,22 @@ def check(
     raise typer.Exit(1 if report.count("error") else 0)
 
 
-def _grid(fps: str | None, stride: int | None, window: int | None, offset: int) -> SnippetGrid | None:
+def _bar(videos: Iterable[Video]) -> Iterable[Video]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(videos, "reading features", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _grid(fps: str | None, stride: int | None, window: int | None, offset: int | None) -> SnippetGrid | None:
     from untrimmed.grid import SnippetGrid, exact_fps
 
-    if fps is None and stride is None and window is None:
+    if fps is None and stride is None and window is None and offset is None:
         return None
     if fps is None or stride is None:
         raise InputError("the grid of features needs both --fps and --stride")
-    return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset)
+    return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset or 0)
 
 
 def _print(report: Report, all_rows: bool) -> None:

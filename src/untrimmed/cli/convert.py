@@ -33,6 +33,7 @@ def convert(
 ) -> None:
     """Convert truth or results. What OUT cannot keep is said on standard error."""
     from untrimmed.formats import read, write_annotations, write_detections
+    from untrimmed.formats.collect import counted
     from untrimmed.types import Annotations
 
     content = read(source, from_, epic_label=epic_label or "action", tiers=tier or None)
@@ -44,7 +45,7 @@ def convert(
             raise InputError(f"--min-score is for results, but {source} holds truth")
         truth = content.value if subset is None else content.value.subset(subset)
         lost = write_annotations(truth, target, to)
-        count = f"{len(truth)} videos, {truth.instance_count} instances"
+        count = f"{counted(len(truth), 'video')}, {counted(truth.instance_count, 'instance')}"
     else:
         if subset is not None:
             raise InputError(f"--subset is for truth, but {source} holds results")
@@ -52,7 +53,7 @@ def convert(
         if min_score is not None:
             results, extra = _above(results, extra, min_score)
         lost = write_detections(results, target, to, extra=extra)
-        count = f"{len(results.video_ids)} videos, {len(results)} detections"
+        count = f"{counted(len(results.video_ids), 'video')}, {counted(len(results), 'detection')}"
     typer.echo(f"{source} ({content.format}) -> {target}: {count}", err=True)
     for phrase in lost:
         typer.echo(f"not kept: {phrase}", err=True)

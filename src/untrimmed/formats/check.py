@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from untrimmed.formats.check_features import check_features
+from untrimmed.formats.collect import counted
 from untrimmed.formats.finding import Finding, Severity
 from untrimmed.formats.io import shown
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations, Video
 
-_ORDER = ("error", "warning", "note")
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 _ROUNDING = 0.01
 _SLACK = 1.0
 _SAME = 1e-3
@@ -64,15 +65,17 @@ class Report:
         }
 
     def __str__(self) -> str:
-        counts = ", ".join(
-            f"{number} {word}{'' if number == 1 else 's'}"
-            for word in _ORDER
-            if (number := self.count(word))  # type: ignore[arg-type]
-        )
-        return f"{counts or 'no problem found'} in {self.videos} videos with {self.instances} instances"
+        counts = ", ".join(counted(number, word) for word in _ORDER if (number := self.count(word)))
+        where = f"{counted(self.videos, 'video')} with {counted(self.instances, 'instance')}"
+        return f"{counts or 'no problem found'} in {where}"
 
 
-def check(annotations: Annotations, features: str | Path | None = None, grid: SnippetGrid | None = None) -> Report:
+def check(
+    annotations: Annotations,
+    features: str | Path | None = None,
+    grid: SnippetGrid | None = None,
+    each: Callable[[Iterable[Video]], Iterable[Video]] = iter,
+) -> Report:
     """Look for everything that is wrong with a data set.
 
     Args:
@@ -80,13 +83,14 @@ def check(annotations: Annotations, features: str | Path | None = None, grid: Sn
         features: the folder of its features, if they are to be checked too; see
             :func:`untrimmed.formats.check_features.check_features`.
         grid: the grid of the features, where neither their index nor the truth says it.
+        each: wraps the videos while their features are read, for a progress bar.
 
     Raises:
         InputError: if the folder of features or its index cannot be used at all.
     """
     findings = list(check_annotations(annotations))
     if features is not None:
-        findings += check_features(annotations, features, grid)
+        findings += check_features(annotations, features, grid, each)
     kinds = list(dict.fromkeys(finding.what for finding in findings))
     findings.sort(key=lambda finding: (_ORDER.index(finding.severity), kinds.index(finding.what)))
     return Report(tuple(findings), len(annotations), annotations.instance_count)

@@ -56,7 +56,7 @@ def check_features(
         folder: of ``.npy`` files of shape (T, C), with the index that ``untrimmed extract`` writes or without.
         grid: of a folder without index. If None, the key ``snippets`` of the truth is used (``fps``, ``stride``,
             ``window``, ``offset``); without that either, lengths are not compared with durations.
-        each: wraps the videos as they are gone through, for a progress bar.
+        each: wraps the videos while their features are read, for a progress bar.
 
     Raises:
         InputError: if the folder is missing or holds no features, or its index or the grid cannot be used.

@@ -119,10 +119,12 @@ def losses(annotations: Annotations, *kept: str) -> tuple[str, ...]:
         "instance extra": ("further keys of instances", sum(any(video.instances.extra) for video in videos)),
         "video extra": ("further keys", sum(bool(video.extra) for video in videos)),
     }
-    lost = [f"{what} of {videos_said(count)}" for key, (what, count) in counts.items() if count and key not in kept]
+    lost = [
+        f"{what} of {counted(count, 'video')}" for key, (what, count) in counts.items() if count and key not in kept
+    ]
     empty = sum(not len(video.instances) for video in videos)
     if empty and "empty" not in kept:
-        lost.insert(0, f"{videos_said(empty)} without instances")
+        lost.insert(0, f"{counted(empty, 'video')} without instances")
     if annotations.version and "version" not in kept:
         lost.append(f"the name of the truth, {shown(annotations.version)}")
     if annotations.extra:
@@ -142,6 +144,6 @@ def tells_subset(annotations: Annotations, path: str | Path) -> tuple[str, ...]:
     return ("subset",) if annotations.subsets in ((), (subset_of(path),)) else ()
 
 
-def videos_said(count: int) -> str:
+def counted(count: int, noun: str) -> str:
     """``1 video``, ``2 videos``."""
-    return "1 video" if count == 1 else f"{count} videos"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

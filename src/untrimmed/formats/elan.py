@@ -22,7 +22,7 @@ from xml.parsers.expat import ErrorString
 
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats import schema
-from untrimmed.formats.collect import Collector, losses
+from untrimmed.formats.collect import Collector, counted, losses
 from untrimmed.formats.io import atomic_folder, file_name, read_text, shown, write_text
 from untrimmed.types import Annotations, Instances, Video
 
@@ -218,7 +218,7 @@ def _lost(annotations: Annotations) -> tuple[str, ...]:
     rounded = sum(any(abs(time - round(time * 1000) / 1000) > 1e-9 for time in pair) for pair in segments)
     odd = sum(end <= start for start, end in segments)
     if rounded:
-        lost.append(f"times finer than a millisecond ({rounded} instances)")
+        lost.append(f"times finer than a millisecond ({counted(rounded, 'instance')})")
     if odd:
         lost.append(f"{odd} reversed or zero-length instances are written, but ELAN may not show them")
     return tuple(lost)

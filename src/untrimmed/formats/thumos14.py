@@ -21,7 +21,7 @@ from pathlib import Path
 
 from untrimmed.errors import InputError
 from untrimmed.formats import schema
-from untrimmed.formats.collect import Collector, losses, videos_said
+from untrimmed.formats.collect import Collector, counted, losses
 from untrimmed.formats.io import atomic_folder, read_text, shown, write_text
 from untrimmed.types import Annotations, Detections
 
@@ -174,7 +174,7 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
     ]
     write_text(path, "".join(lines))
     empty = len(detections.video_ids) - len(set(detections.video.tolist()))
-    return (f"{videos_said(empty)} without a detection",) if empty else ()
+    return (f"{counted(empty, 'video')} without a detection",) if empty else ()
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:

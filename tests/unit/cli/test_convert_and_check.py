@@ -152,7 +152,7 @@ def test_check_prints_a_table_and_fails_on_errors(tmp_path: Path) -> None:
     assert "[red]run" in done.stdout
     assert done.stdout.count("swap the two") == 1
     assert "... and 3 more, 9 in all" in done.stdout
-    assert done.stdout.endswith("9 errors in 1 videos with 9 instances\n")
+    assert done.stdout.endswith("9 errors in 1 video with 9 instances\n")
     assert "in all" not in run("check", tmp_path / "t.json", "--all").stdout
     values = json.loads(run("check", tmp_path / "t.json", "--json").stdout)
     assert (values["errors"], len(values["findings"])) == (9, 9)
@@ -175,6 +175,7 @@ def test_check_mistakes(truth: str, results: str, tmp_path: Path, monkeypatch, c
         ((results,), "holds results, expected truth"),
         ((truth, "--fps", "25", "--stride", "5"), "give their folder with --features"),
         ((truth, "--features", tmp_path, "--fps", "25"), "needs both --fps and --stride"),
+        ((truth, "--features", tmp_path, "--offset", "3"), "needs both --fps and --stride"),
         ((truth, "--features", tmp_path, "--fps", "x", "--stride", "5"), "frame rate is 'x'"),
         ((truth, "--features", tmp_path / "none"), "there is no such folder"),
     ):

@@ -111,7 +111,7 @@ def test_the_report_counts_and_orders() -> None:
     assert json.loads(json.dumps(values)) == values
     assert (values["errors"], values["warnings"], values["notes"]) == (1, 2, 0)
     assert values["counts"] == {"end before start": 1, "ends beyond the duration": 1, "no instances": 1}
-    assert str(check(Annotations.of([video("a", RUN)]))) == "no problem found in 1 videos with 1 instances"
+    assert str(check(Annotations.of([video("a", RUN)]))) == "no problem found in 1 video with 1 instance"
 
 
 def rows(seed: int, length: int = 49, width: int = 4, dtype: str = "float32") -> np.ndarray:

@@ -169,7 +169,7 @@ def test_what_is_lost_is_said(tmp_path: Path) -> None:
     lost = elan.write_truth(truth(rows, ({"id": 1}, {}, {})), tmp_path / "o.eaf")
     assert lost == (
         "further keys of instances of 1 video",
-        "times finer than a millisecond (1 instances)",
+        "times finer than a millisecond (1 instance)",
         "2 reversed or zero-length instances are written, but ELAN may not show them",
     )
     assert read_annotations(tmp_path / "o.eaf").instance_count == 3

@@ -119,6 +119,7 @@ def test_memory_that_runs_out_is_the_users_matter(tmp_path: Path, monkeypatch: p
         ('{"NaN":\n-Infinity}', "line 2 column 1: -Infinity"),
         ('{"a": {"b": 1, "b": 2}}', '"a.b" occurs twice'),
         ('[{"a": 1, "a": 2}]', '"[0].a" occurs twice'),
+        ('[1, [], {"b": {"a": 1, "a": 2}}]', '"[2].b.a" occurs twice'),
         ('{"a": 1, "a": 2} x', '"a" occurs twice'),
         ("[" * 100_000, "nested too deeply"),
         ("[" + "1" * 5000 + "]", "thousands of digits"),
@@ -203,6 +204,13 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_said() -> None:
     assert "No space left" in message(write_text, "/dev/full", "x")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc, where nobody can make a file")
+def test_a_folder_that_takes_no_files_is_said() -> None:
+    assert "cannot be written" in message(write_text, "/proc/untrimmed", "x")
+    with pytest.raises(InputError, match="cannot be written"), atomic_folder("/proc/untrimmed"):
+        pass
 
 
 def test_other_errors_of_the_block_pass(tmp_path: Path) -> None:
