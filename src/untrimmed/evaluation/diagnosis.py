@@ -8,7 +8,9 @@ the accumulated mAP by length Zhao, Thabet, Ghanem: Video Self-Stitching Graph N
 - *Sensitivity*: mAP_N of the instances in each bucket of a characteristic
   (:mod:`untrimmed.evaluation.characteristics`). A detection matched to an instance of another bucket is neither right
   nor wrong; one that found nothing is a false positive in each bucket. The mean is over the classes that have an
-  instance in the bucket.
+  instance in the bucket. For the average over several thresholds, the released tool leaves a detection out at all of
+  them if any of them matches it to another bucket, and so does :attr:`Bucket.average`, which published figures can
+  be compared with; :attr:`Bucket.mAP_N` is what each threshold gives alone.
 - *False negatives*: the share of instances in each bucket that no detection finds where precision is above 5 %.
 - *Accumulated mAP*: ``sum_i mAP_N,i N_i / sum_i N_i`` over the length groups.
 
@@ -22,9 +24,7 @@ Departures from the released tool, besides those of the two modules named above:
    ``untrimmed evaluate`` prints. (The tool applies the rule of ActivityNet to THUMOS14 as well; to get its numbers
    there, diagnose with ``activitynet`` and give ``edges``.)
 2. N is the exact mean; the tool rounds it down.
-3. At each threshold, a bucket leaves out what *that* threshold matched to another bucket; the tool leaves out what
-   any threshold matched. With a single threshold there is no difference.
-4. Instances of no length stay in the denominators.
+3. Instances of no length stay in the denominators.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Bucket:
         name: short name, e.g. ``"XS"``.
         range: what it holds in words, e.g. ``"≤ 30"``; may be empty.
         instances: how many.
-        mAP_N: ``(T,)`` in [0, 1]; NaN if there are none.
+        mAP_N: ``(T,)`` of each threshold for itself, in [0, 1]; NaN if there are none.
+        average: mAP_N averaged over the thresholds as DETAD does; a little above the mean of ``mAP_N`` where there
+            are several: see the module's docstring.
         missed: ``(T,)`` share of them that is missed, in [0, 1]; NaN if there are none.
     """
 
@@ -91,6 +93,7 @@ class Bucket:
     range: str
     instances: int
     mAP_N: Floats
+    average: float
     missed: Floats
 
 
@@ -114,23 +117,23 @@ class Characteristic:
 
     @property
     def worst(self) -> Bucket:
-        """The bucket with the lowest mAP_N, mean over the thresholds."""
-        return min(self._filled, key=lambda bucket: float(bucket.mAP_N.mean()))
+        """The bucket with the lowest average mAP_N."""
+        return min(self._filled, key=lambda bucket: bucket.average)
 
     @property
     def best(self) -> Bucket:
         """The bucket with the highest."""
-        return max(self._filled, key=lambda bucket: float(bucket.mAP_N.mean()))
+        return max(self._filled, key=lambda bucket: bucket.average)
 
     @property
     def sensitivity(self) -> float:
         """How much of mAP_N hangs on the characteristic: best minus worst bucket."""
-        return float(self.best.mAP_N.mean() - self.worst.mAP_N.mean())
+        return self.best.average - self.worst.average
 
     @property
     def impact(self) -> float:
         """What would be won if all buckets were as good as the best: best bucket minus overall."""
-        return float(self.best.mAP_N.mean()) - self.overall
+        return self.best.average - self.overall
 
     @property
     def _filled(self) -> list[Bucket]:
@@ -146,15 +149,15 @@ class Characteristic:
             "best": self.best.name,
             "sensitivity": self.sensitivity,
             "impact": self.impact,
-            "relative": [_ratio(bucket.mAP_N.mean(), self.overall) for bucket in (self.worst, self.best)],
+            "relative": [_ratio(bucket.average, self.overall) for bucket in (self.worst, self.best)],
             "buckets": [
                 {
                     "name": bucket.name,
                     "range": bucket.range,
                     "instances": bucket.instances,
                     "mAP_N": _by_tiou(tious, bucket.mAP_N),
-                    "average_mAP_N": number_or_none(bucket.mAP_N.mean()),
-                    "relative": _ratio(bucket.mAP_N.mean(), self.overall),
+                    "average_mAP_N": number_or_none(bucket.average),
+                    "relative": _ratio(bucket.average, self.overall),
                     "missed": _by_tiou(tious, bucket.missed),
                     "average_missed": number_or_none(bucket.missed.mean()),
                 }
@@ -208,7 +211,7 @@ class Diagnosis:
     def contributions(self) -> Floats:
         """``(B,)`` what each length group adds to the accumulated mAP: ``mAP_N,i N_i / sum_i N_i``."""
         count = np.array([bucket.instances for bucket in self.lengths.buckets], dtype=np.float64)
-        score = np.array([bucket.mAP_N.mean() for bucket in self.lengths.buckets])
+        score = np.array([bucket.average for bucket in self.lengths.buckets])
         parts: Floats = np.where(count > 0, np.nan_to_num(score), 0.0) * count / count.sum()
         return parts
 
@@ -270,7 +273,7 @@ class Diagnosis:
             [f"{number + 1}G", *map(percent, row)] for number, row in enumerate(found.shares()) if not np.isnan(row[0])
         ]
         groups = [
-            [one.key, bucket.name, str(bucket.instances), percent(bucket.mAP_N.mean()), percent(bucket.missed.mean())]
+            [one.key, bucket.name, str(bucket.instances), percent(bucket.average), percent(bucket.missed.mean())]
             for one in self.characteristics
             for bucket in one.buckets
         ]
@@ -430,9 +433,14 @@ def _characteristic(
     buckets = []
     for number, (name, words) in enumerate(zip(axis.names, axis.ranges, strict=True)):
         inside = bucket == number
-        scores = mean_ap(average_precision(table, matching, positive=inside, normalizer=normalizer))
+        # At any of the thresholds: the average of DETAD.
+        elsewhere = ((matching.instance >= 0) & ~inside[matching.instance]).any(axis=0)
+        alone, together = (
+            mean_ap(average_precision(table, matching, positive=inside, left_out=others, normalizer=normalizer))
+            for others in (None, elsewhere)
+        )
         share = missed[:, inside].mean(axis=1) if inside.any() else np.full(len(matching.tious), np.nan)
-        buckets.append(Bucket(name, words, int(inside.sum()), scores, share))
+        buckets.append(Bucket(name, words, int(inside.sum()), alone, float(together.mean()), share))
     return Characteristic(axis.key, axis.unit, tuple(buckets), int((bucket < 0).sum()), overall)
 
 

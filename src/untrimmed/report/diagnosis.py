@@ -230,8 +230,8 @@ def _sensitivity_panel(diagnosis: Diagnosis) -> Panel:
         "sensitivity",
         "mAP_N of the worst and the best bucket of each characteristic",
         [_NAMES[one.key].replace(" ", "\n", 1) for one in every],
-        [(100 * float(one.worst.mAP_N.mean()), one.worst.name) for one in every],
-        [(100 * float(one.best.mAP_N.mean()), one.best.name) for one in every],
+        [(100 * one.worst.average, one.worst.name) for one in every],
+        [(100 * one.best.average, one.best.name) for one in every],
         (f"all instances {overall:.1f}", overall),
         "mAP_N (%)",
     )
@@ -284,7 +284,7 @@ def _bucket_panel(diagnosis: Diagnosis, one: Characteristic) -> Panel:
         f"score-{one.key}",
         f"mAP_N by {_NAMES[one.key]}",
         _ticks(one.buckets),
-        [100 * float(bucket.mAP_N.mean()) for bucket in one.buckets],
+        [100 * bucket.average for bucket in one.buckets],
         _axis(one),
         "mAP_N (%)",
         level=(f"all instances {overall:.1f}", overall),
@@ -327,7 +327,7 @@ def _bucket_grid(diagnosis: Diagnosis, one: Characteristic) -> Grid:
         [
             _named(bucket),
             f"{bucket.instances:,}",
-            percent(bucket.mAP_N.mean()),
+            percent(bucket.average),
             percent(bucket.mAP_N[at]),
             _ratio(bucket, one),
             percent(bucket.missed.mean()),
@@ -416,8 +416,8 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
     )
     most = max(diagnosis.characteristics, key=lambda one: one.sensitivity)
     sentences.append(
-        f"mAP_N hangs most on the {_NAMES[most.key]}: {percent(most.worst.mAP_N.mean())} in {_counted(most.worst)}, "
-        f"{percent(most.best.mAP_N.mean())} in {_counted(most.best)}."
+        f"mAP_N hangs most on the {_NAMES[most.key]}: {percent(most.worst.average)} in {_counted(most.worst)}, "
+        f"{percent(most.best.average)} in {_counted(most.best)}."
     )
     parts, buckets = diagnosis.contributions, diagnosis.lengths.buckets
     largest = int(np.argmax(parts))
@@ -441,8 +441,8 @@ def _method(diagnosis: Diagnosis) -> list[str]:
         "mAP_N is mAP as if every class, and every bucket, had the same number of instances, N = "
         f"{diagnosis.normalizer:.4g}, the mean over the classes: precision at recall r is r N / (r N + false "
         "positives).",
-        "In a bucket, detections matched to instances of other buckets are left out; all false positives count in "
-        "every bucket.",
+        "In a bucket, detections matched to instances of other buckets are left out, in means over several thresholds "
+        "if any of them matches; all false positives count in every bucket.",
         f"A false detection that overlaps every instance of its video by less than {diagnosis.background:g} is "
         "background; so is one in a video without truth.",
         f"An instance is missed if no detection finds it where normalised precision is above {diagnosis.floor:g}.",
@@ -475,7 +475,7 @@ def _axis(one: Characteristic) -> str:
 
 
 def _ratio(bucket: Bucket, one: Characteristic) -> str:
-    value = float(bucket.mAP_N.mean())
+    value = bucket.average
     return f"{value / one.overall:.2f}" if one.overall > 0 and not math.isnan(value) else "-"
 
 

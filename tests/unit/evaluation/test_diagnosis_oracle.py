@@ -146,12 +146,13 @@ class Oracle:
             self.classes
         )
 
-    def bucket_map(self, members: set[int]) -> float:
+    def bucket_map(self, members: set[int], left_out: set[int] | None = None) -> float:
         values = []
         for label in self.classes:
             positives = sum(self.truth[g].label == label for g in members)
             if positives:
                 rows = [d for d in self.counted(label) if d not in self.match or self.match[d] in members]
+                rows = [d for d in rows if d not in (left_out or ())]
                 values.append(self.average_precision(rows, positives))
         return sum(values) / len(values) if values else math.nan
 
@@ -249,9 +250,8 @@ def check(
     used = EDGES[protocol] | (edges or {})
     told = [key for key in used if any(one.values[key] is not None for one in truth)]
     assert [one.key for one in ours.characteristics] == told
-    parts: dict[str, list[float]] = {}
-    for t, tiou in enumerate(ours.tious):
-        oracle = Oracle(truth, excuses, found, protocol, tiou)
+    oracles = [Oracle(truth, excuses, found, protocol, tiou) for tiou in ours.tious]
+    for t, oracle in enumerate(oracles):
         assert ours.normalizer == oracle.normalizer
         every = {label: oracle.counted(label) for label in oracle.classes}
         close(ours.mAP_N[t], oracle.mean_ap(every))
@@ -277,13 +277,16 @@ def check(
                 assert bucket.instances == len(members)
                 close(bucket.mAP_N[t], oracle.bucket_map(members))
                 close(bucket.missed[t], len(members & missed) / len(members) if members else math.nan)
-                parts.setdefault(f"{one.key} {number}", []).append(oracle.bucket_map(members))
 
-    weights = [bucket.instances for bucket in ours.lengths.buckets]
-    for number, contribution in enumerate(ours.contributions):
-        values = parts[f"length {number}"]
-        mean = sum(values) / len(values)
-        close(contribution, mean * weights[number] / sum(weights) if weights[number] else 0.0)
+    for one in ours.characteristics:
+        for number, bucket in enumerate(one.buckets):
+            members = {g for g, each in enumerate(truth) if in_bucket(each.values[one.key], used[one.key], number)}
+            elsewhere = {d for oracle in oracles for d, g in oracle.match.items() if g not in members}
+            values = [oracle.bucket_map(members, elsewhere) for oracle in oracles]
+            close(bucket.average, sum(values) / len(values))
+            if one.key == "length":
+                share = len(members) / len(truth)
+                close(ours.contributions[number], bucket.average * share if members else 0.0)
 
 
 VIDEOS, LABELS = ("a", "b", "c"), ("walk", "run", "sit")

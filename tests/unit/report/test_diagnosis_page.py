@@ -125,7 +125,7 @@ def test_numbers_stand_in_the_page(diagnosis: Diagnosis, html: str) -> None:
         assert f"{group.instances:,}" in values
     for one in diagnosis.characteristics:
         for bucket in one.buckets:
-            assert (f"{100 * bucket.mAP_N.mean():.2f}" if bucket.instances else "-") in values
+            assert (f"{100 * bucket.average:.2f}" if bucket.instances else "-") in values
     assert "1 detection in videos that the subset lacks, e.g. nowhere: false positives" in html
     assert "Not known for 8 instances, which are in no bucket." in html
 
