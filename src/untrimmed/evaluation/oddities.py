@@ -66,21 +66,21 @@ def _ignored(table: Table, matching: Matching) -> dict[str, Any]:
 
 def _odd(table: Table, detections: Detections, part: Annotations, truth: Annotations) -> dict[str, int]:
     """What is strange and is counted all the same."""
-    length = table.segments[:, 1] - table.segments[:, 0]
-    instance_length = table.instance_segments[:, 1] - table.instance_segments[:, 0]
+    start, end = table.segments.T
+    instance_start, instance_end = table.instance_segments.T
     outside = np.bincount(table.video, minlength=len(table.videos)) * ~table.in_truth
     elsewhere = sum(int(n) for name, n in zip(table.videos, outside, strict=True) if n and name in truth.videos)
-    columns = (table.instance_label, table.instance_video, *table.instance_segments.T)
+    columns = (table.instance_label, table.instance_video, instance_start, instance_end)
     some = set(np.unique(detections.video).tolist())
     with_detections = {name for index, name in enumerate(detections.video_ids) if index in some}
     return {
         "detections_in_videos_without_truth": int(outside.sum()),
         "of_these_in_other_subsets": elsewhere,
-        "zero_length_detections": int((length == 0).sum()),
-        "reversed_detections": int((length < 0).sum()),
-        "zero_length_instances": int((instance_length == 0).sum()),
-        "reversed_instances": int((instance_length < 0).sum()),
-        "repeated_instances": len(instance_length) - len(np.unique(np.column_stack(columns), axis=0)),
+        "zero_length_detections": int((end == start).sum()),
+        "reversed_detections": int((end < start).sum()),
+        "zero_length_instances": int((instance_end == instance_start).sum()),
+        "reversed_instances": int((instance_end < instance_start).sum()),
+        "repeated_instances": len(instance_start) - len(np.unique(np.column_stack(columns), axis=0)),
         "videos_without_detections": len(part.videos.keys() - with_detections),
         "classes_without_detections": int((np.bincount(table.label, minlength=len(table.classes)) == 0).sum()),
     }

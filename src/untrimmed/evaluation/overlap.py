@@ -123,7 +123,8 @@ class Table:
     @property
     def lengths(self) -> Floats:
         """``(G,)`` lengths of the instances in seconds, to the nanosecond: 4.4 - 1.4 is 3, not a rounding above."""
-        lengths: Floats = np.round(self.instance_segments[:, 1] - self.instance_segments[:, 0], 9)
+        with np.errstate(over="ignore"):
+            lengths: Floats = np.round(self.instance_segments[:, 1] - self.instance_segments[:, 0], 9)
         return lengths
 
 

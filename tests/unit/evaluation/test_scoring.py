@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numba
 import numpy as np
 import pytest
 
@@ -187,3 +188,12 @@ def test_a_protocol_of_ones_own():
 def test_wrong_lengths(lengths):
     with pytest.raises(InputError, match="rising numbers of seconds"):
         scores(lengths=lengths)
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="kernels that are not compiled warn of the overflow")
+def test_the_largest_numbers_there_are():
+    truth = Annotations.of([video("a", "test", ("run", -1e308, 1e308), ("run", 0, 5e-324), ("run", 0, 1e308))])
+    rows = [("a", "run", -1e308, 1e308, 1.7e308), ("a", "run", 0, 5e-324, -1.7e308), ("a", "run", 0, 1e308, 0.0)]
+    result = evaluate(Detections.of(rows), truth, "activitynet", subset="test", resamples=5)
+    assert np.isfinite(result.ap).all()
+    assert "run" in str(result)
