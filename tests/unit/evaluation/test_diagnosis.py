@@ -73,6 +73,34 @@ def test_sensitivity_and_impact_by_hand(diagnosis: Diagnosis) -> None:
     assert values["buckets"][2]["relative"] is None
 
 
+def test_an_instance_found_too_late_is_missed() -> None:
+    truth = Annotations.of([Video("a", "validation", 99.0, None, Instances(np.array([[0.0, 10.0]]), ("run",)))])
+    rows = [("a", "run", 50.0, 60.0, 0.9 - 0.01 * place) for place in range(20)]
+    # One instance: precision behind f false positives is 1 / (1 + f), at 19 of them exactly 5 %.
+    for false, missed in ((18, 0.0), (19, 1.0), (20, 1.0)):
+        detections = Detections.of([*rows[:false], ("a", "run", 0.0, 10.0, 0.1)])
+        assert diagnose(detections, truth, tious=[0.5]).missed.tolist() == [missed]
+    assert diagnose(detections, truth, tious=[0.5], floor=0.0).missed.tolist() == [0.0]
+
+
+def test_excused_detections_make_nothing_late() -> None:
+    instances = Instances(np.array([[0.0, 10.0], [40.0, 70.0]]), ("run", "Ambiguous"))
+    truth = Annotations.of([Video("a", "test", 99.0, None, instances)])
+    detections = Detections.of([*[("a", "run", 50.0, 60.0, 0.9)] * 40, ("a", "run", 0.0, 10.0, 0.1)])
+    assert diagnose(detections, truth, tious=[0.5]).missed.tolist() == [0.0]
+    assert diagnose(detections, truth, tious=[0.5]).evaluation.protocol == "thumos14"
+
+
+def test_averages_leave_out_what_any_threshold_matched_elsewhere() -> None:
+    instances = Instances(np.array([[0.0, 10.0], [100.0, 200.0]]), ("run", "run"))
+    truth = Annotations.of([Video("a", "validation", 300.0, None, instances)])
+    detections = Detections.of([("a", "run", 0.0, 6.0, 0.9), ("a", "run", 100.0, 200.0, 0.8)])
+    long = diagnose(detections, truth, tious=[0.5, 0.7]).lengths.buckets[2]
+    # The first is matched to the short instance at 0.5; at 0.7 it is false, but not where the average is taken.
+    assert long.mAP_N.tolist() == pytest.approx([1.0, 2 / 3])
+    assert long.average == 1.0
+
+
 def test_it_is_the_evaluation_of_evaluate(diagnosis: Diagnosis) -> None:
     same = evaluate(DETECTIONS, annotations(), "activitynet", tious=[0.5, 0.75])
     assert diagnosis.evaluation.to_dict() == same.to_dict()
