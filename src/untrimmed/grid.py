@@ -155,6 +155,9 @@ def exact_fps(value: Any) -> Fraction:
     exact = isinstance(value, Rational) or (isinstance(value, str) and "/" in value)
     try:
         given = float(value) if isinstance(value, Real) and not exact else value
+        # As a fraction, a text such as "1e20000000" would be a number of millions of digits.
+        if isinstance(value, str) and not exact and not 0 < float(value) < 1e9:
+            raise expected
         fraction = Fraction(given)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         raise expected from None

@@ -171,3 +171,9 @@ def test_from_dict_names_a_key_that_is_unknown_or_missing() -> None:
         SnippetGrid.from_dict({"fps": 25, "strid": 4, "window": 8})
     with pytest.raises(InputError, match="key 'window' is missing"):
         SnippetGrid.from_dict({"fps": 25, "stride": 4})
+
+
+@pytest.mark.parametrize("text", ["1e20000000", "inf", "nan", "-3", "0", "fast", "1e-20000000"])
+def test_texts_that_are_no_usable_frame_rate_are_refused_at_once(text: str) -> None:
+    with pytest.raises(InputError, match="frames a second above 0"):
+        exact_fps(text)

@@ -1,0 +1,97 @@
+"""Run a written plan of trainings, one after the other; run again, it goes on where it stopped.
+
+    python experiments/run.py experiments/sbhar_vsgn.yaml --work runs data.annotations=... data.features=...
+
+A plan names its question, the config, the seeds and its rows, each a set of overrides. Every finished training
+appends one line to ``experiments/results/<plan>.jsonl``; a training that was stopped resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from untrimmed import recipe
+from untrimmed.inference import best_device
+from untrimmed.runs import detect_all as detect
+from untrimmed.runs import open_parts, score, train
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("overrides", nargs="*", help="for all rows: where the data lies")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--rows", nargs="*", help="only these rows")
+    parser.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
+    arguments = parser.parse_intermixed_args()
+    plan = yaml.safe_load(arguments.plan.read_text(encoding="utf-8"))
+    output = RESULTS / f"{arguments.plan.stem}.jsonl"
+    done = {(row["row"], row["seed"]) for row in read_rows(output)}
+    for seed in arguments.seeds or plan["seeds"]:
+        for row in plan["rows"]:
+            if (row["row"], seed) in done or (arguments.rows and row["row"] not in arguments.rows):
+                continue
+            folder = arguments.work / arguments.plan.stem / f"{row['row'].replace(' ', '_')}_{seed}"
+            result = run_row(plan, row, seed, folder, arguments.overrides)
+            with output.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result) + "\n")
+            print(json.dumps(result), flush=True)
+
+
+def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Train one row of a plan with one seed, and score what it finds in the test subset.
+
+    A row with ``of`` trains nothing: it is another way to decode the model of the row named there.
+    """
+    changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
+    plan_recipe = recipe.load(plan["config"], changes)
+    begun = time.monotonic()
+    if "of" in row:
+        from untrimmed.inference import load_model
+
+        trained = folder.with_name(f"{row['of'].replace(' ', '_')}_{seed}")
+        detector = load_model(trained)
+        options = dict(plan_recipe.method)
+        detector.method.config = type(detector.method.config).model_validate(  # type: ignore[union-attr]
+            {key: value for key, value in options.items() if key != "name"}
+        )
+        parts = open_parts(plan_recipe)
+        found = detect(detector, parts.features, tuple(parts.test.videos))
+        evaluation, seconds = score(found, parts, parts.test, plan_recipe), 0.0
+    else:
+        resume = (folder / "state" / "last.pt").exists()
+        result = train(plan_recipe, folder, device=best_device(), resume=resume)
+        assert result.evaluation is not None
+        evaluation, seconds = result.evaluation, time.monotonic() - begun
+    values = evaluation.to_dict()
+    return {
+        "row": row["row"],
+        "seed": seed,
+        "mAP": {tiou: round(value, 5) for tiou, value in values["mAP"].items()},
+        "averages": {name: round(value, 5) for name, value in values["averages"].items()},
+        "lengths": {group["name"]: group["mAP"] for group in values["lengths"]},
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that are there already."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()
