@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from untrimmed.cli.light import import_numba
 from untrimmed.cli.values import numbers
 from untrimmed.errors import InputError
 
@@ -33,6 +34,7 @@ def compare(
     """
     import json
 
+    import_numba()
     from untrimmed.evaluation.comparison import compare as against
     from untrimmed.formats import read_annotations, read_detections
 

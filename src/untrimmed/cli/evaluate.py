@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from untrimmed.cli.light import import_numba
 from untrimmed.cli.values import numbers
 from untrimmed.errors import InputError
 
@@ -36,6 +37,7 @@ def evaluate(
     """
     import json
 
+    import_numba()
     from untrimmed.evaluation.scoring import evaluate as score
     from untrimmed.formats import read_annotations, read_detections
 

@@ -169,11 +169,13 @@ def test_what_is_no_number(wrong):
         numbers([wrong], "--tiou")
 
 
-def test_starts_without_torch(files):
-    """In a process of its own, because others here have imported it."""
+def test_starts_without_torch_and_scipy(files):
+    """In a process of its own, because others here have imported them. Afterwards both can be imported."""
     code = (
         "import sys; from untrimmed.cli import main; sys.argv = ['untrimmed', *sys.argv[1:]]\n"
-        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'scipy.linalg'} & sys.modules.keys()\n"
+        "import scipy.linalg.cython_blas, numba.np.arraymath, torch"
     )
     args = ["evaluate", files[0], "--truth", files[1], "--subset", "test", "--ci", "--resamples", "5"]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
