@@ -90,17 +90,16 @@ def weighted_average_precision(
     wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
     out = matching.dropped if left_out is None else matching.dropped | left_out
     start, place, right = _marked(table, matching, out, wanted)
+    weights = np.ascontiguousarray(weights, dtype=np.int32)
     rows = np.flatnonzero(wanted)
-    per_video = np.zeros((len(table.videos), len(table.classes)))
-    np.add.at(per_video, (table.instance_video[rows], table.instance_label[rows]), 1.0)
     areas: Floats = _areas(
         start,
         place,
         right,
         table.video[table.order],
         table.class_start,
-        np.ascontiguousarray(weights, dtype=np.int32),
-        np.rint(weights @ per_video),
+        weights,
+        _positives(weights, table.instance_video[rows], table.instance_label[rows], len(table.classes)),
         table.protocol.rule == "activitynet",
         0.0 if normalizer is None else float(normalizer),
     )
@@ -138,6 +137,15 @@ def _marked(table: Table, matching: Matching, out: Bools, wanted: Bools) -> tupl
 
 
 @njit(cache=True, nogil=True)
+def _positives(weights: Any, video: Any, label: Any, classes: int) -> Any:
+    counts = np.zeros((len(weights), classes), dtype=np.int64)
+    for r in range(len(weights)):
+        for g in range(len(video)):
+            counts[r, label[g]] += weights[r, video[g]]
+    return counts
+
+
+@njit(cache=True, nogil=True)
 def _areas(
     start: Any,
     place: Any,
@@ -152,8 +160,12 @@ def _areas(
     resamples, thresholds, classes = len(weights), len(start), len(class_start) - 1
     areas = np.full((resamples, thresholds, classes), np.nan)
     before = np.empty(len(video), dtype=np.int64)
-    precision = np.empty(len(video))
-    copies = np.empty(len(video))
+    most = 0
+    for t in range(thresholds):
+        for k in range(classes):
+            most = max(most, start[t, k + 1] - start[t, k])
+    precision = np.empty(most)
+    copies = np.empty(most)
     for r in range(resamples):
         for k in range(classes):
             if positives[r, k] == 0:
