@@ -46,6 +46,7 @@ _VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", _P
 _HALO = f"paint-order: stroke; stroke: {_PAPER}; stroke-width: 4px; "
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _WIDTH, _UPRIGHT = 360.0, 46.0
+_MANY_POINTS = 12
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": _INK,
@@ -250,18 +251,20 @@ def lines(
     xlabel: str,
     ylabel: str,
 ) -> Graphic:
-    """Lines with points over a common axis that starts at 0 upwards.
+    """Lines with points over a common axis that starts at 0 upwards; without the points where there are many.
 
     Args:
         x: places of the points.
         series: each as long as ``x``, finite.
     """
+    few = len(x) <= _MANY_POINTS
     with _figure(170, left=_UPRIGHT, legend=1) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
-            axes.plot(x, one.values, color=one.color, marker=marker, markersize=5.5, label=one.name)
+            axes.plot(x, one.values, color=one.color, marker=marker if few else "", markersize=5.5, label=one.name)
         end = _end(1.12, [value for one in series for value in one.values])
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end))
-        axes.set_xticks(list(x), [f"{value:g}" for value in x])
+        if few:
+            axes.set_xticks(list(x), [f"{value:g}" for value in x])
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
 

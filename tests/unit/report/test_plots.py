@@ -111,3 +111,11 @@ def test_markup_and_mathematics_in_texts_stay_texts() -> None:
 
 def test_signed() -> None:
     assert [plots.signed(1.25, 2), plots.signed(-0.3), plots.signed(0.0)] == ["+1.25", "−0.3", "+0.0"]
+
+
+def test_lines_of_many_points_have_neither_markers_nor_a_tick_each() -> None:
+    few = plots.lines("few", "t", range(5), [Series("a", range(5), plots.BLUE)], "x", "y")
+    many = plots.lines("many", "t", range(60), [Series("a", range(60), plots.BLUE)], "x", "y")
+    assert ">4<" in few.inline
+    assert ">59<" not in many.inline
+    assert len(many.inline) < 3 * len(few.inline)
