@@ -53,6 +53,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
             title=title,
             sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {},
             facts=facts,
+            notes=["Trained and tested on simulated features: no result of a real detector."] * metrics["simulated"],
             sections=[score_section(result), *sections],
         ),
     )

@@ -163,7 +163,8 @@ def train(
     summary["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     detector.training_info = summary
     detector.save(out / MODEL_FILE)
-    metrics: dict[str, Any] = {"training": summary}
+    backbone = dict(parts.features.backbone or {})
+    metrics: dict[str, Any] = {"training": summary, "simulated": bool(backbone.get("simulated", False))}
     detections = evaluation = None
     if len(parts.test):
         say(f"detecting in the {len(parts.test)} videos of the test subset")

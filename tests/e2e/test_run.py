@@ -1,0 +1,148 @@
+"""From the command line: train, resume after being killed, detect, view; and what happens when the input is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import untrimmed
+from untrimmed.formats import read_detections
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "untrimmed", *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run("train", tiny / "config.yaml", "--out", out, "--device", "cpu")
+    return out
+
+
+def test_a_run_leaves_all_its_files_and_has_learnt(finished: Path) -> None:
+    names = {"config.yaml", "model.safetensors", "log.jsonl", "results.json", "metrics.json", "report.html", "state"}
+    assert {file.name for file in finished.iterdir()} == names
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["test"]["mAP"]["0.5"] > 0.5
+    assert metrics["training"]["validation_mAP"] > 0.4
+    assert len((finished / "log.jsonl").read_text().splitlines()) == 6
+    assert "Average precision by protocol activitynet" in (finished / "report.html").read_text()
+
+
+def test_killed_at_a_random_step_and_resumed_it_ends_with_the_same_bits(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "cut"
+    command = [sys.executable, "-m", "untrimmed", "train", tiny / "config.yaml", "train.checkpoint_minutes=0"]
+    process = subprocess.Popen([*command, "--out", out, "--device", "cpu"], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    log = out / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng().uniform(0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "model.safetensors").exists()
+    run("train", tiny / "config.yaml", "train.checkpoint_minutes=0", "--out", out, "--device", "cpu", "--resume")
+    whole, cut = load_file(finished / "model.safetensors"), load_file(out / "model.safetensors")
+    assert whole.keys() == cut.keys()
+    assert all(np.array_equal(whole[name], cut[name]) for name in whole)
+    assert (out / "results.json").read_bytes() == (finished / "results.json").read_bytes()
+
+
+def test_detect_needs_nothing_but_the_model(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    features = tiny / "features" / "test200.npy"
+    model = tmp_path / "moved.safetensors"
+    model.write_bytes((finished / "model.safetensors").read_bytes())
+    out, page, subtitles = tmp_path / "found.json", tmp_path / "page.html", tmp_path / "subtitles"
+    run("detect", model, features, "--out", out, "--report", page, "--vtt", subtitles, "--device", "cpu")
+    found = read_detections(out)
+    trained = read_detections(finished / "results.json").of_video("test200")
+    # The features alone do not tell how long the video is, so what is cut at its end may differ.
+    inside = trained.segments[:, 1] < 59.0
+    assert found.video_ids == ("test200",)
+    np.testing.assert_allclose(found.segments[: inside.sum() // 2], trained.segments[: inside.sum() // 2], atol=1e-3)
+    assert "test200" in page.read_text()
+    assert [file.name for file in subtitles.iterdir()] == ["test200.vtt"]
+
+
+def test_detect_from_python_gives_what_the_command_gives(tiny: Path, finished: Path) -> None:
+    detector = untrimmed.load_model(finished)
+    found = detector.detect(tiny / "features" / "test200.npy")
+    same = detector.detect(np.load(tiny / "features" / "test200.npy"), "test200")
+    assert list(found.rows()) == list(same.rows())
+    assert len(found) > 0
+
+
+def test_one_bad_source_does_not_stop_the_others(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(b"nothing")
+    good = tiny / "features" / "test201.npy"
+    done = run("detect", finished, bad, good, "--out", tmp_path / "r.json", "--device", "cpu", code=1)
+    assert "bad.npy" in done.stderr
+    assert read_detections(tmp_path / "r.json").video_ids == ("test201",)
+    done = run("detect", finished, bad, "--out", tmp_path / "none.json", "--device", "cpu", code=2)
+    assert "none of the 1 sources could be read" in done.stderr
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_view_writes_a_page(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    page = tmp_path / "view.html"
+    run("view", finished / "results.json", "--truth", tiny / "truth.json", "--out", page)
+    assert '"test202"' in page.read_text()
+    done = run("view", finished / "results.json", "--truth", tiny / "config.yaml", "--out", page, code=2)
+    assert "config.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.epoch=3"], "no key 'train.epoch' is known: did you mean 'epochs'"),
+        (["method.name=vsng"], "did you mean 'vsgn'"),
+        (["method.chanels=3"], "did you mean 'channels'"),
+        (["data.training=train"], "did you mean 'training'"),
+        (["data.features=/nowhere"], "/nowhere"),
+        (["evaluate.protocol=thumos"], "did you mean 'thumos14'"),
+        (["windows.length=0"], "windows"),
+        (["--device", "cuda:77"], "device 'cuda:77' was asked for but is not present"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tiny: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    if "cuda:77" in arguments:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+    done = run("train", tiny / "config.yaml", *arguments, "--out", tmp_path / "run", code=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    done = run("train", tiny / "config.yaml", "--out", finished, code=2)
+    assert "already holds a run" in done.stderr
+    done = run("train", tiny / "config.yaml", "train.seed=5", "--out", finished, "--resume", code=2)
+    assert "another config" in done.stderr
+
+
+def test_features_of_another_width_are_refused(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.npy"
+    np.save(wide, np.zeros((50, 9), np.float32))
+    done = run("detect", finished, wide, "--out", tmp_path / "r.json", "--device", "cpu", code=2)
+    assert "9 channels" in done.stderr
