@@ -107,7 +107,8 @@ class Detector:
         from untrimmed.extract import extract_features
 
         rows, grid, info = extract_features(path, make_backbone(self.backbone))
-        return ArrayFeatures({name: rows}, grid, {name: info.duration}, self.backbone)
+        durations = {} if info.duration is None else {name: info.duration}
+        return ArrayFeatures({name: rows}, grid, durations, self.backbone)
 
     def stream(
         self, features: Features, video_ids: Iterable[str], postprocess: PostProcess | None = None

@@ -8,7 +8,21 @@ import sys
 import typer
 
 from untrimmed import __version__
-from untrimmed.cli import check, compare, convert, detect, diagnose, evaluate, fuse, postprocess, simulate, train, view
+from untrimmed.cli import (
+    check,
+    compare,
+    convert,
+    demo,
+    detect,
+    diagnose,
+    evaluate,
+    extract,
+    fuse,
+    postprocess,
+    simulate,
+    train,
+    view,
+)
 from untrimmed.cli.values import ManyNumbers
 from untrimmed.errors import UntrimmedError
 
@@ -25,9 +39,11 @@ app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(train.configs)
 app.command()(convert.convert)
+app.command()(demo.demo)
 app.command()(detect.detect)
 app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
+app.command()(extract.extract)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(postprocess.postprocess)
 app.command()(simulate.simulate)

@@ -1,0 +1,169 @@
+"""The whole way on the small world: render, extract, train, detect, score, report.
+
+Everything lies in one folder, and what is there already is not made again, so that an interrupted demo goes on::
+
+    demo/
+        videos/  annotations.json     the rendered world
+        features/                     of its videos
+        run/                          of the method: model, results, metrics, report.html
+        linear.json                   detections of the yardstick, a linear classifier per snippet
+        summary.json                  the scores, side by side
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from untrimmed.backbones import make_backbone
+from untrimmed.demo.baseline import detect_linear, fit_linear
+from untrimmed.demo.settings import WorldSettings
+from untrimmed.demo.world import ANNOTATIONS, VIDEOS, render_world
+from untrimmed.errors import InputError
+from untrimmed.evaluation import Comparison, Evaluation, compare, evaluate
+from untrimmed.extract import extract
+from untrimmed.formats import read_annotations, write_detections
+from untrimmed.formats.features import FeatureStore
+from untrimmed.formats.io import write_json
+from untrimmed.recipe import load
+from untrimmed.run_report import write_run_report
+from untrimmed.runs import train
+from untrimmed.training.loop import Watcher
+from untrimmed.types import Annotations
+
+FEATURES = "features"
+RUN = "run"
+LINEAR_FILE = "linear.json"
+SUMMARY_FILE = "summary.json"
+TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo ends with: the scores on the test videos, and the page.
+
+    Attributes:
+        evaluation: of the method, with confidence intervals.
+        linear: of the linear classifier per snippet.
+        comparison: of the two, paired over videos.
+        report: the page.
+        seconds: of each stage.
+    """
+
+    evaluation: Evaluation
+    linear: Evaluation
+    comparison: Comparison
+    report: Path
+    seconds: dict[str, float]
+
+
+def run_demo(
+    out: Path,
+    *,
+    method: str = "vsgn",
+    seed: int = 0,
+    overrides: tuple[str, ...] = (),
+    processes: int = 2,
+    device: torch.device | None = None,
+    watcher: Watcher | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] | None = None,
+    world: WorldSettings | None = None,
+) -> DemoResult:
+    """Render a small world, learn to find its actions, and say how well that went.
+
+    Args:
+        out: folder of it all.
+        method: there must be a shipped config ``demo/<method>``.
+        seed: of the training; the world is the same for all.
+        overrides: changes of the config.
+        processes: that render and extract.
+        device: to train on; the CPU by default.
+        watcher: of the training.
+        say: is told in a sentence what happens next.
+        progress: is told how many videos are rendered, of how many.
+        world: another world than the default one.
+
+    Raises:
+        InputError: if there is no config for the method, or the folder cannot be used.
+    """
+    seconds: dict[str, float] = {}
+    truth = _stage(seconds, "render", lambda: _rendered(out, world or WorldSettings(), processes, say, progress))
+    features = _stage(seconds, "extract", lambda: _extracted(out, truth, processes, say))
+    recipe = load(
+        f"demo/{method}",
+        [
+            f"data.annotations={out / ANNOTATIONS}",
+            f"data.features={out / FEATURES}",
+            f"train.seed={seed}",
+            *overrides,
+        ],
+    )
+    run = out / RUN
+    resume = (run / "state" / "last.pt").exists()
+    say("going on with the training that is there" if resume else f"training {method}")
+    result = _stage(
+        seconds,
+        "train and detect",
+        lambda: train(recipe, run, device=device or torch.device("cpu"), resume=resume, watcher=watcher, say=say),
+    )
+    assert result.detections is not None
+    say("scoring, and fitting a linear classifier per snippet for comparison")
+    test = truth.subset("test")
+    linear = _stage(
+        seconds, "linear", lambda: detect_linear(fit_linear(features, truth.subset("training")), features, test.videos)
+    )
+    write_detections(linear, out / LINEAR_FILE)
+    scored = evaluate(result.detections, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
+    yardstick = evaluate(linear, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
+    difference = compare(result.detections, linear, test, "activitynet", subset="test", tious=TIOUS)
+    page = _stage(seconds, "report", lambda: write_run_report(run, out / VIDEOS))
+    write_json(out / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
+    return DemoResult(scored, yardstick, difference, page, seconds)
+
+
+def _rendered(
+    out: Path,
+    world: WorldSettings,
+    processes: int,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] | None,
+) -> Annotations:
+    if (out / ANNOTATIONS).is_file():
+        say(f"the world in {out} is rendered already")
+        return read_annotations(out / ANNOTATIONS)
+    say("rendering a small world")
+    return render_world(out, world, processes, progress)
+
+
+def _extracted(out: Path, truth: Annotations, processes: int, say: Callable[[str], None]) -> FeatureStore:
+    say("extracting features from its pixels")
+    videos = [out / VIDEOS / f"{video.id}.mp4" for video in truth]
+    outcome = extract(videos, make_backbone({"name": "motion"}), out / FEATURES, workers=processes)
+    if outcome.failed:
+        raise InputError(f"{len(outcome.failed)} videos of the demo could not be read: {outcome.failed}")
+    return FeatureStore.open(out / FEATURES)
+
+
+def _stage(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
+    begun = time.monotonic()
+    made = work()
+    seconds[name] = round(time.monotonic() - begun, 1)
+    return made
+
+
+def _summary(
+    method: str, scored: Evaluation, linear: Evaluation, difference: Comparison, seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "method": method,
+        "test": scored.to_dict(),
+        "linear": linear.to_dict(),
+        "comparison": difference.to_dict(),
+        "seconds": seconds,
+    }
