@@ -31,14 +31,36 @@ from untrimmed.demo.figure import (
     rest,
 )
 
-ACTIONS = ("bow", "clap", "jump", "kick", "punch", "spin", "squat", "wave")
+SINGLE = ("bow", "jump", "punch", "spin", "squat", "wave")
+"""Classes that are one movement, done once or again and again."""
+
+COMPOUND = {
+    "burpee": ("squat", "jump"),
+    "drop": ("jump", "squat"),
+    "farewell": ("wave", "bow"),
+    "greet": ("bow", "wave"),
+}
+"""Classes that are two movements in a row. What any one moment shows is the same in both orders, and in the single
+movement; only what comes before and after tells them apart."""
+
+ACTIONS = tuple(sorted((*SINGLE, *COMPOUND)))
 """The classes of the small world."""
 
-NEAR_MISSES = (
-    *("raise_arm", "point", "fold_hands", "dip", "aborted_jump", "nod", "turn", "lift_knee"),
-    *("pick_up", "scratch_head", "stretch", "shrug"),
-)
-"""What figures also do, without a label: each resembles an action for part of its course."""
+HELD = {
+    "bow": "bend_over",
+    "jump": "aborted_jump",
+    "punch": "point",
+    "spin": "turn_away",
+    "squat": "crouch",
+    "wave": "raise_arm",
+}
+"""What figures also do, without a label: it begins as the action does, and then stays as it is, or goes back the way
+it came."""
+
+OTHERS = ("dip", "fold_hands", "lift_knee", "nod", "pick_up", "scratch_head", "shrug", "stretch")
+"""Further movements without a label, which resemble actions from afar."""
+
+NEAR_MISSES = (*HELD.values(), *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -47,10 +69,12 @@ class Manner:
 
     Args:
         duration: seconds from leaving rest to being back, above 0.
-        beats: ``(B, 2)`` begin and end of each beat in seconds, in order, inside the duration.
+        beats: ``(B, 2)`` begin and end of each beat in seconds, in order, inside the duration; of a compound, of each
+            round.
         size: how far the movement goes, about 0.75 to 1.2.
         side: 1 or -1: the arm, leg or direction it starts with.
         alternate: whether the side changes with every beat.
+        parts: of a compound, the movements it is made of, in order, each with the second at which it begins.
     """
 
     duration: float
@@ -58,6 +82,7 @@ class Manner:
     size: float = 1.0
     side: float = 1.0
     alternate: bool = False
+    parts: tuple[tuple[str, float, Manner], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,26 +97,26 @@ class Timing:
 
 
 TIMING = {
-    "bow": Timing(1.9),
-    "clap": Timing(0.42, 0.3, least=2),
-    "jump": Timing(1.0),
-    "kick": Timing(0.85),
+    "bow": Timing(1.5),
+    "jump": Timing(0.95),
     "punch": Timing(0.5, 0.18),
     "spin": Timing(1.15),
-    "squat": Timing(1.6),
+    "squat": Timing(1.3),
     "wave": Timing(0.55, 0.35, least=2),
-    "raise_arm": Timing(1.0, 0.4, most=1),
-    "point": Timing(0.9, 0.3, most=1),
-    "fold_hands": Timing(1.1, 0.35, most=1),
+    "bend_over": Timing(1.6, 0.55, most=1),
+    "fold_hands": Timing(1.2, 0.35, most=1),
+    "aborted_jump": Timing(0.9, most=1),
+    "point": Timing(1.2, 0.3, most=1),
+    "turn_away": Timing(0.8, 0.55, most=1),
+    "crouch": Timing(1.6, 0.5, most=1),
+    "raise_arm": Timing(1.2, 0.4, most=1),
     "dip": Timing(1.2),
-    "aborted_jump": Timing(1.0, most=1),
-    "nod": Timing(1.4),
-    "turn": Timing(1.0, 0.6, most=1),
     "lift_knee": Timing(0.9),
+    "nod": Timing(1.4),
     "pick_up": Timing(1.9, most=1),
     "scratch_head": Timing(0.3, 0.4, least=2),
-    "stretch": Timing(1.4, 0.5, most=1),
     "shrug": Timing(0.8, most=1),
+    "stretch": Timing(1.4, 0.5, most=1),
 }
 """How fast each movement usually is."""
 
@@ -107,6 +132,8 @@ def perform(kind: str, time: Array, manner: Manner) -> Array:
     Returns:
         ``(F, 21)``, zero where ``time`` is outside ``[0, manner.duration]``; a full turn of the yaw counts as zero.
     """
+    if manner.parts:
+        return np.sum([perform(part, time - start, how) for part, start, how in manner.parts], axis=0)
     change = np.zeros((len(time), WIDTH))
     inside = (time > 0) & (time < manner.duration)
     if inside.any():
@@ -157,63 +184,95 @@ def _reach(change: Array, which: int, target: tuple[Array | float, ...], weight:
 
 
 def _bow(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
-    down = hold(u, 0.38, 0.38)
+    return _bent(hold(_beat(time, manner)[1], 0.4, 0.4), manner)
+
+
+def _bend_over(time: Array, manner: Manner) -> Array:
+    return _bent(_envelope(time, manner), manner)
+
+
+def _bent(down: Array, manner: Manner) -> Array:
+    change = np.zeros((len(down), WIDTH))
     change[:, PITCH] = 1.15 * manner.size * down
     change[:, NOD] = 0.3 * down
     change[:, Z] = -0.06 * down
     return change
 
 
-def _clap(time: Array, manner: Manner) -> Array:
+def _squat(time: Array, manner: Manner) -> Array:
+    return _low(hold(_beat(time, manner)[1], 0.42, 0.42), manner)
+
+
+def _crouch(time: Array, manner: Manner) -> Array:
+    return _low(_envelope(time, manner), manner)
+
+
+def _low(down: Array, manner: Manner) -> Array:
+    change = np.zeros((len(down), WIDTH))
+    change[:, Y] = -0.25 * manner.size * down
+    change[:, Z] = -0.05 * down
+    change[:, PITCH] = 0.5 * down
+    for which, sign in enumerate(SIDES):
+        change[:, FEET[which].start] = sign * 0.03 * down
+        _reach(change, which, (0.05, 0.1, 0.9), down)
+    return change
+
+
+def _fold_hands(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
-    apart = 0.75 * manner.size * np.abs(np.cos(np.pi * u))
+    up = _envelope(time, manner)
+    apart = 0.75 * manner.size * ease((1 - up) / 0.6)
     for which in (0, 1):
-        _reach(change, which, (-0.26 + apart, 0.0, 0.7 - 0.3 * apart), _envelope(time, manner))
+        _reach(change, which, (-0.26 + apart, 0.0, 0.7 - 0.3 * apart), ease(up / 0.6))
     return change
 
 
 def _jump(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
     number, u = _beat(time, manner)
     span = (manner.beats[:, 1] - manner.beats[:, 0])[number.astype(int)]
-    height = np.clip(0.17 * span**2, 0.07, 0.20) * manner.size
+    height = np.clip(0.17 * span**2, 0.08, 0.20) * manner.size
     flight = np.clip((u - 0.36) / 0.36, 0, 1)
     hop = height * 4 * flight * (1 - flight)
-    crouch = bump(u, 0, 0.44) + 0.75 * bump(u, 0.68, 1)
-    change[:, Y] = hop - 0.13 * manner.size * crouch
-    change[:, PITCH] = 0.45 * crouch
+    change = _coiled(bump(u, 0, 0.44), bump(u, 0, 0.44) + 0.75 * bump(u, 0.68, 1), manner)
+    change[:, Y] += hop
     for foot in FEET:
         change[:, foot.start + 1] = hop
     for which in (0, 1):
-        _reach(change, which, (0.25, -0.8, -0.5), 0.9 * bump(u, 0, 0.44))
         _reach(change, which, (0.45, 0.75, 0.3), bump(u, 0.26, 0.86))
     return change
 
 
-def _kick(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    number, u = _beat(time, manner)
-    side = _sides(number, manner)
-    chamber, swing = hold(u, 0.3, 0.3), bump(u, 0.22, 0.78)
-    for which, sign in enumerate(SIDES):
-        active = (side == sign).astype(float)
-        change[:, FEET[which].start + 1] = active * manner.size * (0.16 * chamber + 0.26 * swing)
-        change[:, FEET[which].start + 2] = active * manner.size * (0.06 * chamber + 0.42 * swing)
-        _reach(change, which, (0.35, -0.25, 0.5), 0.8 * hold(u, 0.3, 0.3))
-    change[:, PITCH] = -0.28 * swing
-    change[:, X] = -0.03 * side * chamber
+def _aborted_jump(time: Array, manner: Manner) -> Array:
+    _, u = _beat(time, manner)
+    change = _coiled(bump(u, 0, 0.5), bump(u, 0, 0.5), manner)
+    for which in (0, 1):
+        _reach(change, which, (0.4, 0.3, 0.6), 0.8 * bump(u, 0.3, 0.9))
+    return change
+
+
+def _coiled(back: Array, crouch: Array, manner: Manner) -> Array:
+    """Ready to leap: knees bent, arms swung back."""
+    change = np.zeros((len(back), WIDTH))
+    change[:, Y] = -0.13 * manner.size * crouch
+    change[:, PITCH] = 0.45 * crouch
+    for which in (0, 1):
+        _reach(change, which, (0.25, -0.8, -0.5), 0.9 * back)
     return change
 
 
 def _punch(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
     number, u = _beat(time, manner)
-    side = _sides(number, manner)
-    guard = _envelope(time, manner)
     thrust = ease(u / 0.4) * ease((1 - u) / 0.5) * manner.size
+    return _fists(_sides(number, manner), _envelope(time, manner), thrust)
+
+
+def _point(time: Array, manner: Manner) -> Array:
+    guard = _envelope(time, manner)
+    return _fists(np.full(len(time), manner.side), guard, manner.size * ease((guard - 0.4) / 0.6))
+
+
+def _fists(side: Array, guard: Array, thrust: Array) -> Array:
+    change = np.zeros((len(side), WIDTH))
     for which, sign in enumerate(SIDES):
         out = np.where(side == sign, thrust, 0.0)
         # The shoulders turn into the punch; the fist goes where the hips face all the same.
@@ -224,57 +283,39 @@ def _punch(time: Array, manner: Manner) -> Array:
 
 
 def _spin(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
     ends, starts = manner.beats[:, 1], manner.beats[:, 0]
     u = np.clip((time[:, None] - starts) / (ends - starts), 0, 1)
     # The first turn starts and the last one ends at rest; in between the figure keeps turning.
-    change[:, YAW] = manner.side * 2 * np.pi * (u - 0.11 * np.sin(2 * np.pi * u)).sum(axis=1)
-    _, place = _beat(time, manner)
-    turning = np.minimum(ease(time / 0.25), ease((manner.duration - time) / 0.25))
-    for which, shift in ((0, 0.0), (1, 0.25)):
-        change[:, FEET[which].start + 1] = 0.05 * turning * np.sin(2 * np.pi * (place + shift)) ** 2
-        _reach(change, which, (0.5, -0.68, 0.12), manner.size * 0.9 * turning)
-    return change
+    turned = manner.side * 2 * np.pi * (u - 0.11 * np.sin(2 * np.pi * u)).sum(axis=1)
+    return _turning(turned, ease(time / 0.25) * ease((manner.duration - time) / 0.25), manner)
 
 
-def _squat(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
-    down = hold(u, 0.42, 0.42)
-    change[:, Y] = -0.25 * manner.size * down
-    change[:, Z] = -0.05 * down
-    change[:, PITCH] = 0.5 * down
-    for which, sign in enumerate(SIDES):
-        change[:, FEET[which].start] = sign * 0.03 * down
-        _reach(change, which, (0.05, 0.1, 0.9), down)
+def _turn_away(time: Array, manner: Manner) -> Array:
+    away = _envelope(time, manner)
+    return _turning(manner.side * 3.0 * manner.size * away, np.sqrt(4 * away * (1 - away)), manner)
+
+
+def _turning(angle: Array, moving: Array, manner: Manner) -> Array:
+    change = np.zeros((len(angle), WIDTH))
+    change[:, YAW] = angle
+    for which, shift in ((0, 0.0), (1, np.pi / 2)):
+        change[:, FEET[which].start + 1] = 0.05 * moving * np.sin(angle + shift) ** 2
+        _reach(change, which, (0.5, -0.68, 0.12), 0.9 * manner.size * moving)
     return change
 
 
 def _wave(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
     _, u = _beat(time, manner)
-    lean = 0.3 + 0.65 * manner.size * np.sin(2 * np.pi * u)
-    _reach(change, _arm(manner), (0.95 * np.sin(lean), 0.95 * np.cos(lean), 0.15), _envelope(time, manner))
-    return change
+    return _arm_up(0.3 + 0.65 * manner.size * np.sin(2 * np.pi * u), _envelope(time, manner), manner)
 
 
 def _raise_arm(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    _reach(change, _arm(manner), (0.28, 0.9 * manner.size, 0.15), _envelope(time, manner))
-    return change
+    return _arm_up(np.full(len(time), 0.3), _envelope(time, manner), manner)
 
 
-def _point(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    _reach(change, _arm(manner), (0.2, 0.02, 0.95 * manner.size), _envelope(time, manner))
-    change[:, TWIST] = -0.2 * manner.side * _envelope(time, manner)
-    return change
-
-
-def _fold_hands(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    for which in (0, 1):
-        _reach(change, which, (-0.26, 0.0, 0.7 * manner.size), _envelope(time, manner))
+def _arm_up(lean: Array, up: Array, manner: Manner) -> Array:
+    change = np.zeros((len(up), WIDTH))
+    _reach(change, _arm(manner), (0.95 * np.sin(lean), 0.95 * np.cos(lean), 0.15), up)
     return change
 
 
@@ -289,35 +330,12 @@ def _dip(time: Array, manner: Manner) -> Array:
     return change
 
 
-def _aborted_jump(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
-    crouch = bump(u, 0, 0.5)
-    change[:, Y] = -0.13 * manner.size * crouch
-    change[:, PITCH] = 0.45 * crouch
-    for which in (0, 1):
-        _reach(change, which, (0.25, -0.8, -0.5), 0.9 * bump(u, 0, 0.5))
-        _reach(change, which, (0.4, 0.1, 0.7), 0.7 * bump(u, 0.35, 1))
-    return change
-
-
 def _nod(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
     _, u = _beat(time, manner)
     down = hold(u, 0.4, 0.4)
     change[:, PITCH] = 0.38 * manner.size * down
     change[:, NOD] = 0.45 * down
-    return change
-
-
-def _turn_away(time: Array, manner: Manner) -> Array:
-    change = np.zeros((len(time), WIDTH))
-    away = _envelope(time, manner)
-    change[:, YAW] = manner.side * 2.2 * manner.size * away
-    moving = 4 * away * (1 - away)
-    for which, shift in ((0, 0.0), (1, 0.25)):
-        change[:, FEET[which].start + 1] = 0.05 * moving * np.sin(2 * np.pi * (time + shift)) ** 2
-        _reach(change, which, (0.5, -0.68, 0.12), 0.8 * moving)
     return change
 
 
@@ -378,25 +396,25 @@ def _arm(manner: Manner) -> int:
 
 _MOVES: dict[str, Callable[[Array, Manner], Array]] = {
     "bow": _bow,
-    "clap": _clap,
     "jump": _jump,
-    "kick": _kick,
     "punch": _punch,
     "spin": _spin,
     "squat": _squat,
     "wave": _wave,
-    "raise_arm": _raise_arm,
-    "point": _point,
+    "bend_over": _bend_over,
     "fold_hands": _fold_hands,
-    "dip": _dip,
     "aborted_jump": _aborted_jump,
-    "nod": _nod,
-    "turn": _turn_away,
+    "point": _point,
+    "turn_away": _turn_away,
+    "crouch": _crouch,
+    "raise_arm": _raise_arm,
+    "dip": _dip,
     "lift_knee": _lift_knee,
+    "nod": _nod,
     "pick_up": _pick_up,
     "scratch_head": _scratch_head,
-    "stretch": _stretch,
     "shrug": _shrug,
+    "stretch": _stretch,
 }
 
 

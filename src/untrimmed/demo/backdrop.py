@@ -32,7 +32,7 @@ from untrimmed.demo.props import (
 )
 
 CANVAS = (1.8, 1.6)
-GROUND = 0.41
+GROUND = 0.43
 """Where figures stand, below the middle of the canvas."""
 HORIZON = 0.12
 _OVER = 2

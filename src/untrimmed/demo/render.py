@@ -68,7 +68,7 @@ def compose(script: Script, settings: WorldSettings, rng: np.random.Generator) -
     crowd = [_passer(times, views, size[1], rng) for _ in range(int(rng.poisson(0.5 * hard.clutter)))]
     if rng.random() < hard.bystander:
         crowd.append(_bystander(times, views, settings, rng))
-    tall = rng.uniform(0.64, 0.76) * size[1]
+    tall = rng.uniform(0.68, 0.78) * size[1]
     crowd.append(_stand(track(script, times), views, (0.0, GROUND * size[1]), tall, dress(rng)))
     grain = [rng.normal(0, hard.noise, (size[1], size[0], 1)) for _ in range(6)]
     return Shot(

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from untrimmed.demo.actions import ACTIONS, NEAR_MISSES, TIMING, Manner, ease, perform
+from untrimmed.demo.actions import ACTIONS, COMPOUND, HELD, OTHERS, TIMING, Manner, ease, perform
 from untrimmed.demo.figure import FEET, HANDS, LOOK, NOD, PITCH, ROLL, SIDES, TWIST, WIDTH, YAW, Array, X, Y, rest
 from untrimmed.demo.settings import Difficulty
 
 MIN_GAP = 0.5
-"""Least time in seconds between two movements of a script: shorter pauses belong to one performance."""
+"""Least time in seconds between two movements of a script."""
+PAUSE = (0.2, 0.9)
+"""Shortest and longest pause in seconds between two beats of one performance."""
 LONGEST = 20.0
 SHORTEST = 0.5
 
@@ -60,33 +62,55 @@ class Script:
 
 def draw_manner(kind: str, wanted: float, rng: np.random.Generator, difficulty: Difficulty) -> Manner:
     """A way to perform ``kind`` that takes about ``wanted`` seconds (as far as whole beats allow)."""
-    timing = TIMING[kind]
     tempo = difficulty.tempo ** rng.uniform(-1, 1)
+    size = 1 + difficulty.size * rng.uniform(-1, 0.6)
+    if kind in COMPOUND:
+        return _draw_compound(kind, wanted, tempo, size, rng)
+    return _draw_single(kind, wanted, tempo, size, difficulty.hesitation, rng)
+
+
+def _draw_single(
+    kind: str, wanted: float, tempo: float, size: float, hesitation: float, rng: np.random.Generator
+) -> Manner:
+    timing = TIMING[kind]
     lead, beat = timing.lead / tempo, timing.beat / tempo
     count = int(np.clip(round((wanted - 2 * lead) / beat), timing.least, timing.most))
     beats, time = np.empty((count, 2)), lead
     for row in range(count):
-        if row and rng.random() < difficulty.hesitation:
-            time += rng.uniform(0.1, 0.5)
+        if row and rng.random() < hesitation:
+            time += rng.uniform(*PAUSE)
         end = time + beat * rng.uniform(0.88, 1.12)
         beats[row] = time, end
         time = end
     duration = time + lead * rng.uniform(0.9, 1.3)
-    shrink = max(SHORTEST / duration, 1.0) if duration < SHORTEST else min(LONGEST / duration, 1.0)
-    return Manner(
-        duration=duration * shrink,
-        beats=beats * shrink,
-        size=1 + difficulty.size * rng.uniform(-1, 0.6),
-        side=float(rng.choice(SIDES)),
-        alternate=bool(rng.random() < 0.7),
-    )
+    fit = float(np.clip(duration, SHORTEST, LONGEST)) / duration
+    side, alternate = float(rng.choice(SIDES)), bool(rng.random() < 0.7)
+    return Manner(duration * fit, beats * fit, size, side, alternate)
+
+
+def _draw_compound(kind: str, wanted: float, tempo: float, size: float, rng: np.random.Generator) -> Manner:
+    usual = sum(_draw_single(part, 0.0, tempo, size, 0.0, rng).duration for part in COMPOUND[kind])
+    parts: list[tuple[str, float, Manner]] = []
+    rounds, time = [], 0.0
+    for row in range(max(1, round(wanted / (usual + sum(PAUSE) / 2)))):
+        # A pause parts the rounds, so that two rounds of one compound do not contain the other compound.
+        time += rng.uniform(0.5, 1.0) * PAUSE[1] if row else 0.0
+        begin = time
+        for part in COMPOUND[kind]:
+            how = _draw_single(part, 0.0, tempo, size, 0.0, rng)
+            parts.append((part, time, how))
+            time += how.duration
+        rounds.append((begin, time))
+        if time + usual + PAUSE[1] > LONGEST:
+            break
+    return Manner(time, np.array(rounds), size, parts=tuple(parts))
 
 
 def draw_length(rng: np.random.Generator, difficulty: Difficulty) -> float:
     """Seconds an instance should take: mostly short, sometimes long."""
     if rng.random() < difficulty.long:
         return float(np.exp(rng.uniform(np.log(6.0), np.log(LONGEST))))
-    return float(np.clip(np.exp(rng.normal(np.log(1.4), 0.65)), SHORTEST, 6.0))
+    return float(np.clip(np.exp(rng.normal(np.log(1.6), 0.7)), SHORTEST, 6.0))
 
 
 class Deck:
@@ -95,11 +119,17 @@ class Deck:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._cards: list[str] = []
+        self._last = ""
 
     def deal(self) -> str:
+        """The next class; never the one before it, so that a pause inside a performance is never the gap between two
+        of the same class."""
         if not self._cards:
             self._cards = [str(name) for name in self._rng.permutation(ACTIONS)]
-        return self._cards.pop()
+            if self._cards[-1] == self._last:
+                self._cards.reverse()
+        self._last = self._cards.pop()
+        return self._last
 
     def put_back(self, kind: str) -> None:
         self._cards.append(kind)
@@ -113,7 +143,7 @@ def draw_script(duration: float, deck: Deck | None, rng: np.random.Generator, di
     time = rng.uniform(0.5, 1.5)
     while True:
         for _ in range(rng.poisson(difficulty.near_misses)):
-            kind = str(rng.choice(NEAR_MISSES))
+            kind = str(rng.choice(tuple(HELD.values()) if rng.random() < 0.6 else OTHERS))
             event = Event(kind, time, draw_manner(kind, rng.uniform(0.6, 2.5), rng, difficulty))
             if event.end + MIN_GAP < duration:
                 events.append(event)

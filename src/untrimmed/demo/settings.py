@@ -31,18 +31,18 @@ class Difficulty:
         InputError: for a value outside its range.
     """
 
-    near_misses: float = 0.7
+    near_misses: float = 0.5
     tempo: float = 1.8
     size: float = 0.2
     long: float = 0.08
-    hesitation: float = 0.2
+    hesitation: float = 0.35
     restlessness: float = 1.0
     view: float = 65.0
-    bystander: float = 0.3
-    clutter: float = 0.7
-    shake: float = 0.7
-    light: float = 0.8
-    noise: float = 2.5
+    bystander: float = 0.15
+    clutter: float = 0.25
+    shake: float = 0.3
+    light: float = 0.4
+    noise: float = 1.5
 
     def __post_init__(self) -> None:
         low = {"tempo": 1.0}

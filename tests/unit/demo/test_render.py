@@ -47,7 +47,7 @@ def test_same_seed_same_pictures_other_seed_others() -> None:
 
 def test_nuisances_show() -> None:
     settings = WorldSettings(difficulty=CALM)
-    script, _, _ = scene("clap", settings)
+    script, _, _ = scene("squat", settings)
     calm = compose(script, settings, np.random.default_rng(3))
     for name, value in (("noise", 8.0), ("shake", 2.0), ("light", 2.0), ("bystander", 1.0)):
         hard = replace(settings, difficulty=replace(CALM, **{name: value}))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,6 +39,12 @@ def test_every_class_is_dealt_as_often_as_any_other() -> None:
     counts = Counter(event.kind for script in scripts(60) for event in script.instances)
     assert set(counts) == set(ACTIONS)
     assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_no_class_follows_itself() -> None:
+    deck = Deck(np.random.default_rng(0))
+    dealt = [deck.deal() for _ in range(2000)]
+    assert all(one != other for one, other in pairwise(dealt))
 
 
 def test_bystander_performs_near_misses_only() -> None:
