@@ -20,13 +20,9 @@ from numpy.typing import NDArray
 from untrimmed.backbones import Backbone, make_backbone
 from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.media import VIDEO_SUFFIXES, is_video
 from untrimmed.grid import SnippetGrid
 from untrimmed.video.decode import Frames, VideoInfo, read_frames
-
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
-)
-"""What counts as a video in a folder; a file that is named itself may have any suffix."""
 
 _TICK_SECONDS = 0.5
 
@@ -142,7 +138,7 @@ def find_videos(places: Iterable[str | Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for place in map(Path, places):
         if place.is_dir():
-            files = sorted(path for path in place.rglob("*") if _is_video(path))
+            files = sorted(path for path in place.rglob("*") if is_video(path))
             if not files:
                 raise InputError(f"{place}: no video in this folder ({', '.join(sorted(VIDEO_SUFFIXES))})")
         elif place.is_file():
@@ -159,10 +155,6 @@ def find_videos(places: Iterable[str | Path]) -> dict[str, Path]:
     if not found:
         raise InputError("no video was given")
     return found
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def extract(

@@ -29,7 +29,7 @@ def detect(
     from rich.console import Console
     from rich.progress import track
 
-    from untrimmed.cli.sources import find_sources
+    from untrimmed.cli.sources import FEATURE_SUFFIX, find_sources
     from untrimmed.errors import InputError
     from untrimmed.formats import write_detections
     from untrimmed.formats.io import write_text
@@ -61,12 +61,10 @@ def detect(
         write_detections(detections.select(detections.scores >= threshold), vtt, "webvtt")
         typer.echo(f"subtitles: {vtt}")
     if report is not None:
-        from untrimmed.report.timeline import VIDEO_SUFFIXES, link, render
+        from untrimmed.report.timeline import link, render
 
         linked = {
-            name: link(file, report, embed=embed)
-            for name, file in files.items()
-            if file.suffix.lower() in VIDEO_SUFFIXES
+            name: link(file, report, embed=embed) for name, file in files.items() if file.suffix != FEATURE_SUFFIX
         }
         known = {name: value for name, value in durations.items() if value is not None}
         title = f"Detections of {model}"

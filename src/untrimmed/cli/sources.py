@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrimmed.errors import InputError
-from untrimmed.report.timeline import VIDEO_SUFFIXES
+from untrimmed.formats.media import VIDEO_SUFFIXES, is_video
 
 FEATURE_SUFFIX = ".npy"
 
@@ -28,14 +28,13 @@ def find_sources(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def _files(place: Path) -> list[Path]:
-    known = (*VIDEO_SUFFIXES, FEATURE_SUFFIX)
     if place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in known and file.is_file())
+        files = sorted(file for file in place.rglob("*") if is_video(file) or file.suffix == FEATURE_SUFFIX)
         if not files:
-            raise InputError(f"{place}: no video ({', '.join(VIDEO_SUFFIXES)}) or features (.npy) in this folder")
+            raise InputError(
+                f"{place}: no video ({', '.join(sorted(VIDEO_SUFFIXES))}) or features ({FEATURE_SUFFIX}) in this folder"
+            )
         return files
     if not place.is_file():
         raise InputError(f"{place}: no such file or folder")
-    if place.suffix.lower() not in known:
-        raise InputError(f"{place}: expected a video ({', '.join(VIDEO_SUFFIXES)}) or features (.npy)")
     return [place]

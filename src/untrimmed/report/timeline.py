@@ -20,9 +20,8 @@ import jinja2
 import numpy as np
 
 from untrimmed.errors import InputError
+from untrimmed.formats.media import is_video
 from untrimmed.types import Annotations, Detections
-
-VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".ogv")
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def video_sources(
     """
     place = Path(place)
     if place.is_dir():
-        files = {file.stem: file for file in sorted(place.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES}
+        files = {file.stem: file for file in sorted(place.rglob("*")) if is_video(file)}
     elif place.is_file():
         files = {place.stem: place}
         if len(video_ids) == 1:
