@@ -133,7 +133,8 @@ def perform(kind: str, time: Array, manner: Manner) -> Array:
         ``(F, 21)``, zero where ``time`` is outside ``[0, manner.duration]``; a full turn of the yaw counts as zero.
     """
     if manner.parts:
-        return np.sum([perform(part, time - start, how) for part, start, how in manner.parts], axis=0)
+        together = [perform(part, time - start, how) for part, start, how in manner.parts]
+        return np.asarray(np.sum(together, axis=0), dtype=np.float64)
     change = np.zeros((len(time), WIDTH))
     inside = (time > 0) & (time < manner.duration)
     if inside.any():

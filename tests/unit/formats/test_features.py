@@ -126,7 +126,7 @@ def test_another_backbone_or_dtype_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_block_writes_the_index_at_its_end_even_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), FeatureWriter(tmp_path, backbone=BACKBONE) as writer:
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(tmp_path, backbone=BACKBONE) as writer:  # noqa: PT012
         for number in range(5):
             writer.add(f"v{number}", rows(2), GRID, 1.0)
         raise KeyboardInterrupt
@@ -214,10 +214,10 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"array.shape = \(3, 8\), expected \(T, 3\) .* transposed"):
         store.window("v", 0, 2)
     np.save(tmp_path / "v.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="not a readable .npy file"):
+    with pytest.raises(InputError, match=r"not a readable \.npy file"):
         store.window("v", 0, 2)
     (tmp_path / "v.npy").write_bytes(b"")
-    with pytest.raises(InputError, match="not a readable .npy file"):
+    with pytest.raises(InputError, match=r"not a readable \.npy file"):
         store.window("v", 0, 2)
     (tmp_path / "v.npy").unlink()
     with pytest.raises(InputError, match="the file is missing"):
