@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from untrimmed.extract import Outcome
+    from untrimmed.extract import Outcome, Progress
+
+_LINE_SECONDS = 30.0
+"""Between two lines of progress where there is no terminal."""
 
 
 def extract(
@@ -47,22 +51,24 @@ def extract(
 
 
 class _Bar:
-    """The extraction on a terminal: a bar by file size, videos done, pace and time left. Silent elsewhere."""
+    """The extraction: a bar by file size with videos done, pace and time left on a terminal, else a line now and
+    then."""
 
     def __init__(self, videos: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        console = Console(stderr=True)
+        self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("extracting"),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[text]}"),
-            console=console,
-            disable=not console.is_terminal,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=1.0, text=f"0/{videos} videos")
+        self._next_line = _LINE_SECONDS
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -71,14 +77,18 @@ class _Bar:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: Any) -> None:
-        """Show where an extraction is: a :class:`untrimmed.extract.Progress`."""
+    def show(self, progress: Progress) -> None:
+        """Show where an extraction is."""
         parts = [f"{progress.finished}/{progress.videos} videos", f"{progress.rate:.1f} x real time"]
         if progress.elapsed > 0:
             parts.append(f"{60 * progress.done / progress.elapsed:.1f} videos/min")
         if progress.left is not None:
             parts.append(f"{_clock(progress.left)} left")
-        self._bar.update(self._task, completed=progress.share, text=", ".join(parts))
+        text = ", ".join(parts)
+        self._bar.update(self._task, completed=progress.share, text=text)
+        if not self._console.is_terminal and progress.elapsed >= self._next_line:
+            self._next_line = progress.elapsed + _LINE_SECONDS
+            print(text, file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:
@@ -90,22 +100,32 @@ def _clock(seconds: float) -> str:
 def _report(outcome: Outcome, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(stderr=True)
     for title, rows in (
         ("used only in part", {video_id: "; ".join(text) for video_id, text in outcome.problems.items()}),
         ("failed", outcome.failed),
     ):
-        if rows:
-            table = Table(title=f"{len(rows)} video{'s' * (len(rows) != 1)} {title}", title_justify="left")
+        if not rows:
+            continue
+        if console.is_terminal:
+            table = Table(title=f"{_videos(len(rows))} {title}", title_justify="left")
             table.add_column("video", overflow="fold")
             table.add_column("why", overflow="fold")
             for video_id, text in rows.items():
-                table.add_row(video_id, text)
-            console.print(table, markup=False)
-    parts = [f"{len(outcome.done)} videos extracted"]
+                table.add_row(Text(video_id), Text(text))
+            console.print(table)
+        else:
+            lines = [f"{video_id}: {text}" for video_id, text in rows.items()]
+            print(f"{_videos(len(rows))} {title}:", *lines, sep="\n  ", file=sys.stderr)
+    parts = [f"{_videos(len(outcome.done))} extracted"]
     if outcome.skipped:
-        parts.append(f"{len(outcome.skipped)} were there already")
+        parts.append(f"{len(outcome.skipped)} there already")
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed")
     print(f"{out}: {', '.join(parts)}")
+
+
+def _videos(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"
