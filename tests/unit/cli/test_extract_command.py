@@ -55,7 +55,7 @@ def test_bad_videos_are_named_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     render(tmp_path / "good.mp4", 1)
-    (tmp_path / "bad.mp4").write_bytes(b"[no] [/no] video" * 100)
+    (tmp_path / "bad.mp4").write_bytes(bytes(range(256)) * 9)
     assert run(monkeypatch, tmp_path, "--out", tmp_path / "out", "--workers", 1) == 1
     said = capsys.readouterr()
     assert f"1 video failed:\n  bad: {tmp_path / 'bad.mp4'}: not a video that can be read" in said.err
