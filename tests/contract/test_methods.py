@@ -136,7 +136,7 @@ CONFIGS = config.shipped()
 
 
 def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
-    assert sorted(CONFIGS) == ["activitynet13/vsgn", "sbhar/vsgn", "thumos14/vsgn"]
+    assert sorted(CONFIGS) == ["activitynet13/vsgn", "demo/vsgn", "sbhar/vsgn", "thumos14/vsgn"]
 
 
 @pytest.mark.parametrize("shipped", sorted(CONFIGS))
