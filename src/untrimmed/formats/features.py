@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from untrimmed.errors import InputError, nearest
-from untrimmed.formats.io import atomic_write, read_json, write_json
+from untrimmed.formats.io import atomic_write, file_name, read_json, write_json
 from untrimmed.grid import SnippetGrid
 
 INDEX = "index.json"
@@ -371,7 +371,9 @@ class FeatureWriter:
                 f"video '{video_id}': {rows.shape = }, but the folder {self.folder} "
                 f"holds features of {self._channels} channels"
             )
-        file = _file_name(video_id)
+        if not video_id:
+            raise InputError("a video id is empty, expected some text")
+        file = file_name(video_id, ".npy")
         try:
             with atomic_write(self.folder / file, "wb") as stream:
                 np.save(stream, rows, allow_pickle=False)
@@ -408,14 +410,6 @@ class FeatureWriter:
         self._between_writes = 0.0
         if self._videos:
             self.flush()
-
-
-def _file_name(video_id: str) -> str:
-    if not video_id:
-        raise InputError("a video id is empty, expected some text")
-    # A leading dot would hide the file, and spell "." and ".." besides.
-    name = quote(video_id, safe=" ()+,=@!~[]")
-    return ("%2E" + name[1:] if name.startswith(".") else name) + ".npy"
 
 
 def _as_rows(video_id: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
