@@ -75,9 +75,9 @@ def test_half_precision_on_disk(tmp_path: Path) -> None:
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()))
 def test_any_name_is_a_file_of_the_folder(name: str) -> None:
-    from untrimmed.formats.features import _file_name
+    from untrimmed.formats.io import file_name
 
-    file = _file_name(name)
+    file = file_name(name, ".npy")
     assert Path(file).name == file
     assert not file.startswith(".")
 
