@@ -17,13 +17,14 @@ import numpy as np
 import safetensors
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from untrimmed.data.batch import Batch, Sample, collate
 from untrimmed.data.materialise import Standardise, materialise
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures, Features, FeatureStore
+from untrimmed.formats.io import atomic_write
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -164,14 +165,11 @@ class Detector:
             "grid": self.grid.to_dict() if self.grid else None,
             "training": dict(self.training_info),
         }
-        temporary = path.with_name(f".{path.name}.tmp")
         try:
-            save_file(tensors, temporary, {"format": _FORMAT, "header": json.dumps(header)})
-            temporary.replace(path)
-        except (OSError, safetensors.SafetensorError) as error:
+            with atomic_write(path, "wb") as file:
+                file.write(save(tensors, {"format": _FORMAT, "header": json.dumps(header)}))
+        except OSError as error:
             raise InputError(f"{path}: the model could not be written ({error})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _samples(self, features: Features, video_ids: Iterable[str], left: dict[str, int]) -> Iterator[Sample]:
         """The windows of the videos; ``left`` is told how many each has before the first of them comes."""
