@@ -258,7 +258,7 @@ def lines(
         series: each as long as ``x``, finite.
     """
     few = len(x) <= _MANY_POINTS
-    with _figure(170, left=_UPRIGHT, legend=1) as (figure, axes):
+    with _figure(170, left=_UPRIGHT, legend=-(-len(series) // 3)) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
             axes.plot(x, one.values, color=one.color, marker=marker if few else "", markersize=5.5, label=one.name)
         end = _end(1.12, [value for one in series for value in one.values])
