@@ -8,10 +8,10 @@ Videos are read and detected window by window, so that memory does not grow with
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors
@@ -23,6 +23,7 @@ from torch import nn
 from untrimmed.data.batch import Batch, Sample, collate
 from untrimmed.data.materialise import Standardise, materialise
 from untrimmed.errors import InputError
+from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import ArrayFeatures, Features, FeatureStore
 from untrimmed.formats.io import atomic_write
 from untrimmed.grid import SnippetGrid
@@ -30,11 +31,13 @@ from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.postprocess.pipeline import PostProcess, process
 from untrimmed.recipe import Recipe, recipe_of
+from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import autocast
 from untrimmed.types import Annotations, Detections, Video
 
 MODEL_FILE = "model.safetensors"
 _FORMAT = "untrimmed model 1"
+Found = TypeVar("Found")
 _WEIGHTS, _STATISTICS = "weights.", "statistics."
 
 
@@ -132,17 +135,38 @@ class Detector:
         Raises:
             InputError: if a video is missing or its features do not fit the model.
         """
+        for video_id, parts in self._windows(features, video_ids, self._run):
+            yield video_id, _joined(parts)
+
+    def curves(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Curves]]:
+        """The method's curves over time, video by video, one value a snippet: the mean over the windows that show it.
+
+        Yields nothing for a method without curves.
+
+        Raises:
+            InputError: as :meth:`candidates`.
+        """
+        if not hasattr(self.method, "curves"):
+            return
+        for video_id, parts in self._windows(features, video_ids, self._run_curves):
+            if parts:
+                yield video_id, self._gathered(parts, features.length(video_id), features.grid(video_id))
+
+    def _windows(
+        self, features: Features, video_ids: Iterable[str], run: Callable[[Batch, Features], list[Found]]
+    ) -> Iterator[tuple[str, list[Found]]]:
+        """What ``run`` gives for each window, video by video."""
         self._check(features)
-        waiting: dict[str, list[Candidates]] = {}
+        waiting: dict[str, list[Found]] = {}
         left: dict[str, int] = {}
         for batch in _batches(self._samples(features, video_ids, left), self.recipe.detect.batch_size):
-            for video_id, part in zip(batch.video_ids, self._run(batch, features), strict=True):
+            for video_id, part in zip(batch.video_ids, run(batch, features), strict=True):
                 waiting.setdefault(video_id, []).append(part)
             while left and len(waiting.get(first := next(iter(left)), ())) == left[first]:
                 del left[first]
-                yield first, _joined(waiting.pop(first, []))
+                yield first, waiting.pop(first, [])
         for video_id in left:  # videos without any window, after the last that has one
-            yield video_id, _joined([])
+            yield video_id, []
 
     @torch.no_grad()
     def raw(self, batch: Batch) -> Raw:
@@ -200,6 +224,34 @@ class Detector:
                 )
             )
         return parts
+
+    def _run_curves(self, batch: Batch, features: Features) -> list[tuple[TimeMap, dict[str, NDArray[np.float32]]]]:
+        given = self.method.curves(self.raw(batch), batch.to(self.device))  # type: ignore[operator]
+        return [
+            (time_map, {name: values.float().cpu().numpy() for name, values in each.items()})
+            for time_map, each in zip(batch.maps, given, strict=True)
+        ]
+
+    def _gathered(
+        self, parts: list[tuple[TimeMap, dict[str, NDArray[np.float32]]]], length: int, grid: SnippetGrid
+    ) -> Curves:
+        centres = np.asarray(grid.steps_to_seconds(np.arange(length) + 0.5))
+        sums = {name: np.zeros(length) for name in parts[0][1]}
+        seen = np.zeros(length)
+        for time_map, values in parts:
+            for piece in time_map.pieces:
+                rows = np.flatnonzero((centres >= piece.start) & (centres < piece.end))
+                steps = piece.to_steps(centres[rows]).clip(piece.first + 0.5, piece.last - 0.5) - 0.5
+                seen[rows] += 1
+                for name, curve in values.items():
+                    sums[name][rows] += np.interp(steps, np.arange(len(curve)), curve)
+        means = {self._name(name): (total / np.maximum(seen, 1)).astype(np.float32) for name, total in sums.items()}
+        return Curves(float(grid.steps_to_seconds(0)), grid.seconds_per_step, means)
+
+    def _name(self, name: str) -> str:
+        """Methods know classes by number: ``class 3``."""
+        kind, _, number = name.partition(" ")
+        return self.classes[int(number)] if kind == "class" and number.isdigit() else name
 
     def _check(self, features: Features) -> None:
         if features.channels != self.channels:

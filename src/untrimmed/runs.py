@@ -8,6 +8,7 @@
         state/              what resuming needs
         log.jsonl           losses and validation scores, a line an epoch
         results.json        detections in the test subset
+        curves.json         what the method says over time in these videos, if it has curves
         metrics.json        their scores, and how the training went
         report.html         a page to look at
 """
@@ -32,6 +33,7 @@ from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.formats import read_annotations, write_detections
+from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
@@ -45,6 +47,7 @@ from untrimmed.types import Annotations, Detections
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
+CURVES_FILE = "curves.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 
@@ -89,11 +92,12 @@ def open_parts(recipe: Recipe) -> Parts:
     grid = recipe.data.grid.grid() if recipe.data.grid else None
     wanted = Annotations.of({video.id: video for part in parts.values() for video in part}.values())
     features = open_features(recipe.data.features, grid, wanted)
-    if not parts["training"].labels:
+    classes = parts["training"].video_labels
+    if not classes:
         raise InputError(
             f"{recipe.data.annotations}: the {len(parts['training'])} videos to train on have no instance of any class"
         )
-    return Parts(truth, parts["training"], parts["validation"], parts["test"], features, parts["training"].labels)
+    return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
 
 
 def train(
@@ -170,6 +174,9 @@ def train(
         say(f"detecting in the {len(parts.test)} videos of the test subset")
         detections = detect_all(detector, parts.features, tuple(parts.test.videos))
         write_detections(detections, out / RESULTS_FILE)
+        curves = dict(detector.curves(parts.features, tuple(parts.test.videos)))
+        if curves:
+            write_curves(curves, out / CURVES_FILE)
         evaluation = score(detections, parts, parts.test, recipe)
         metrics["test"] = evaluation.to_dict()
     metrics["seconds"] = round(time.time() - begun, 1)

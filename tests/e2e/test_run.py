@@ -37,7 +37,8 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_all_its_files_and_has_learnt(finished: Path) -> None:
-    names = {"config.yaml", "model.safetensors", "log.jsonl", "results.json", "metrics.json", "report.html", "state"}
+    names = {"config.yaml", "model.safetensors", "log.jsonl", "state"}
+    names |= {"results.json", "curves.json", "metrics.json", "report.html"}
     assert {file.name for file in finished.iterdir()} == names
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["test"]["mAP"]["0.5"] > 0.5

@@ -35,7 +35,12 @@ class StepDetections(NamedTuple):
 
 @runtime_checkable
 class Method(Protocol):
-    """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation."""
+    """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation.
+
+    It may have ``curves(raw, batch) -> list[dict[str, Tensor]]`` too: for each window, curves over its steps by name,
+    (T,) in [0, 1], to be looked at; those of classes are called ``"class 0"`` and so on. And, if it is not trained by
+    plain gradient steps, ``make_step(train_settings)`` (see :class:`untrimmed.training.optim.Step`).
+    """
 
     def __call__(self, batch: Batch) -> Raw:
         """The network, on a batch of windows of any length."""

@@ -295,3 +295,10 @@ class VSGN(nn.Module):
             anchor = kept % count
             found.append(StepDetections(segments[row, anchor], best[row, : len(kept)], labels, anchors.centers[anchor]))
         return found
+
+    @torch.no_grad()
+    def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:
+        """The curves of M_scr, one entry per window: (T,) probabilities of action, start and end."""
+        steps = batch.features.shape[-1]
+        values = raw["curves"].float().sigmoid()[..., :steps]
+        return [dict(zip(("action", "start", "end"), rows, strict=True)) for rows in values]
