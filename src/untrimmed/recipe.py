@@ -191,5 +191,7 @@ def _without_labels(annotations: Annotations, labels: tuple[str, ...]) -> Annota
     videos = {}
     for video in annotations:
         keep = [label not in labels for label in video.instances.labels]
-        videos[video.id] = video if all(keep) else replace(video, instances=video.instances.select(keep))
+        instances = video.instances if all(keep) else video.instances.select(keep)
+        weak = tuple(label for label in video.video_labels if label not in labels)
+        videos[video.id] = replace(video, instances=instances, video_labels=weak)
     return replace(annotations, videos=videos)

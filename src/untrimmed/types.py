@@ -94,6 +94,7 @@ class Video(_Rebuilt):
         fps: frames a second as an exact fraction; None if unknown.
         instances: its labelled segments.
         extra: further keys of the file.
+        video_labels: classes known to occur somewhere in it, besides those of its instances: a weak label.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Video(_Rebuilt):
     fps: Fraction | None = None
     instances: Instances = field(default_factory=Instances.empty)
     extra: Mapping[str, Any] = field(default_factory=lambda: _NO_EXTRA)
+    video_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
@@ -112,11 +114,15 @@ class Video(_Rebuilt):
             raise InputError(f"video {self.id}: duration is {self.duration!r}, expected seconds, at least 0")
         if self.fps is not None:
             object.__setattr__(self, "fps", exact_fps(self.fps))
+        object.__setattr__(self, "video_labels", tuple(self.video_labels))
+        for label in self.video_labels:
+            if not isinstance(label, str):
+                raise InputError(f"video {self.id}: label {label!r} is a {type(label).__name__}, expected text")
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that occur in the video, sorted: its video-level label set."""
-        return tuple(sorted(set(self.instances.labels)))
+        """The classes that occur in the video, sorted: those of its instances and its ``video_labels``."""
+        return tuple(sorted({*self.instances.labels, *self.video_labels}))
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,13 @@ class Annotations(_Rebuilt):
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """All class names that occur, sorted."""
+        """All class names of instances, sorted."""
         return tuple(sorted({label for video in self for label in video.instances.labels}))
+
+    @cached_property
+    def video_labels(self) -> tuple[str, ...]:
+        """All class names of videos, sorted: those of instances, and those that only whole videos have."""
+        return tuple(sorted({label for video in self for label in video.labels}))
 
     @cached_property
     def subsets(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 
 from untrimmed import config, recipe
 from untrimmed.data.batch import Batch, collate
+from untrimmed.data.dataset import multi_hot
 from untrimmed.data.materialise import materialise
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
@@ -22,6 +23,7 @@ from untrimmed.recipe import Recipe
 from untrimmed.types import Instances, Video
 
 SMALL: dict[str, dict[str, Any]] = {
+    "basnet": {"hidden": 16, "filter_channels": 8, "dropout": 0.0, "enhance": {"name": "acgnet", "threshold": 0.5}},
     "vsgn": {"channels": 16, "norm_groups": 4, "levels": 3, "anchor_sizes": [8.0, 12.0], "keep_best": True},
 }
 """Settings that make each method small; a method without an entry fails the test that counts them."""
@@ -30,11 +32,18 @@ CLASSES = ("jump", "spin", "wave")
 CHANNELS = 12
 GRID = SnippetGrid(2, 1, 1)
 WINDOWS = {"kind": "self_stitching", "length": 96, "short": 0.4, "gap": 6}
+SEGMENTS = {"kind": "segments", "length": 64}
+WINDOWS_OF: dict[str, dict[str, Any]] = {"basnet": SEGMENTS}
+"""Of methods that want other windows."""
 
 
 def some_recipe(name: str) -> Recipe:
     return recipe.recipe_of(
-        {"data": {"annotations": "a", "features": "f"}, "windows": WINDOWS, "method": {"name": name, **SMALL[name]}},
+        {
+            "data": {"annotations": "a", "features": "f"},
+            "windows": WINDOWS_OF.get(name, WINDOWS),
+            "method": {"name": name, **SMALL[name]},
+        },
         name,
     )
 
@@ -48,7 +57,8 @@ def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
     video = Video("v", duration=seconds, instances=Instances(segments, CLASSES))
     windows = plan.windows.training(video, snippets, GRID, generator)[:most]
     assert windows
-    return collate([materialise(each, features, labels=each.rows) for each in windows])
+    occurring = multi_hot(np.arange(len(CLASSES) - 1), len(CLASSES))  # as if of the last nothing were known
+    return collate([materialise(each, features, labels=each.rows, video_labels=occurring) for each in windows])
 
 
 def step(model: torch.nn.Module, batch: Batch) -> float:

@@ -97,7 +97,7 @@ class LocalizationDataset(Dataset[Sample]):
     ) -> None:
         self.classes = tuple(classes)
         self.features, self.windowing, self.seed, self.standardise = features, windowing, seed, standardise
-        numbers = class_numbers(annotations, self.classes)
+        numbers, occurring = class_numbers(annotations, self.classes), video_numbers(annotations, self.classes)
         self.missing = tuple(video.id for video in annotations if video.id not in features)
         if self.missing and missing == "error":
             raise InputError(
@@ -107,6 +107,7 @@ class LocalizationDataset(Dataset[Sample]):
         for video in self._videos.values():
             check_features(video, features, duration_tolerance)
         self._labels = {video_id: numbers[video_id] for video_id in self._videos}
+        self._occurring = {video_id: occurring[video_id] for video_id in self._videos}
         self._epoch = 0
         self._windows: tuple[int, tuple[Window, ...]] | None = None
 
@@ -146,13 +147,12 @@ class LocalizationDataset(Dataset[Sample]):
 
     def sample(self, window: Window) -> Sample:
         """The features and targets of one window of this data set."""
-        numbers = self._labels[window.video_id]
         return materialise(
             window,
             self.features,
             standardise=self.standardise,
-            labels=numbers[window.rows],
-            video_labels=multi_hot(numbers, len(self.classes)),
+            labels=self._labels[window.video_id][window.rows],
+            video_labels=multi_hot(self._occurring[window.video_id], len(self.classes)),
         )
 
     def report(self, epoch: int = 0) -> EpochReport:
@@ -183,20 +183,31 @@ def class_numbers(annotations: Annotations, classes: Sequence[str]) -> dict[str,
     Raises:
         InputError: if a class occurs twice in the list, or an instance has a label that is not in it.
     """
+    number = _numbered(annotations, classes)
+    return {
+        video.id: np.array([number[label] for label in video.instances.labels], dtype=np.int64) for video in annotations
+    }
+
+
+def video_numbers(annotations: Annotations, classes: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """The numbers of the classes that occur in each video, each once; raises as :func:`class_numbers`."""
+    number = _numbered(annotations, classes)
+    return {video.id: np.array([number[label] for label in video.labels], dtype=np.int64) for video in annotations}
+
+
+def _numbered(annotations: Annotations, classes: Sequence[str]) -> dict[str, int]:
     doubled = [name for name, count in Counter(classes).items() if count > 1]
     if doubled:
         raise InputError(f"class '{doubled[0]}' occurs twice in the list of classes")
     number = {name: index for index, name in enumerate(classes)}
     for video in annotations:
-        for label in video.instances.labels:
+        for label in video.labels:
             if label not in number:
                 raise InputError(
                     f"video {video.id}: label '{label}' is not in the list of {len(number)} classes: "
                     f"{nearest(label, classes)}"
                 )
-    return {
-        video.id: np.array([number[label] for label in video.instances.labels], dtype=np.int64) for video in annotations
-    }
+    return number
 
 
 def check_features(video: Video, features: Features, tolerance: float | None) -> None:

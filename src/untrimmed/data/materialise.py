@@ -135,7 +135,10 @@ def materialise(
         if source not in read:
             rows = features.window(window.video_id, *source)
             read[source] = rows if standardise is None else standardise(rows)
-        steps[part.first : part.stop] = resample(read[source], part.steps)
+        if part.picks is None:
+            steps[part.first : part.stop] = resample(read[source], part.steps)
+        else:
+            steps[part.first : part.stop] = read[source][np.asarray(part.picks) - part.source_start]
     return Sample(
         features=torch.from_numpy(steps).T,
         clip=torch.from_numpy(window.clip),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from untrimmed.data.segments import Segments
 from untrimmed.data.stitching import SelfStitching
 from untrimmed.data.windows import Window, rescaled, sliding, whole
 from untrimmed.grid import SnippetGrid
@@ -75,5 +76,7 @@ class SlidingWindows(BaseModel):
         return sliding(video, length, grid, self.length, self.inference_stride or self.stride, self.coverage)
 
 
-WindowSettings = Annotated[WholeVideo | RescaledVideo | SlidingWindows | SelfStitching, Field(discriminator="kind")]
+WindowSettings = Annotated[
+    WholeVideo | RescaledVideo | SlidingWindows | SelfStitching | Segments, Field(discriminator="kind")
+]
 """Any of them, told apart by ``kind``: ``{kind: self_stitching, length: 1280}`` in a config."""

@@ -45,6 +45,9 @@ class Part:
         clip: :data:`~untrimmed.timemap.ORIGINAL`, or :data:`~untrimmed.timemap.UPSCALED` for the second showing of
             snippets that the window shows at their own speed too. A window with one showing only is original,
             also where it is interpolated: clips tell showings apart.
+        picks: the snippet that each step shows, of those of the part; None: all of them, copied or interpolated.
+            Step s of n is to show one whose cell touches ``[s / n, (s + 1) / n)`` of the part, for the time map says
+            so.
     """
 
     source_start: int
@@ -52,12 +55,21 @@ class Part:
     first: int
     steps: int
     clip: int = ORIGINAL
+    picks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.source_start < self.source_stop and self.first >= 0 and self.steps >= 1):
             raise InputError(
                 f"Part: snippets [{self.source_start}, {self.source_stop}) on {self.steps} steps from {self.first} "
                 "on; both must begin at 0 or later and have a length above 0"
+            )
+        if self.picks is None:
+            return
+        inside = all(self.source_start <= pick < self.source_stop for pick in self.picks)
+        if len(self.picks) != self.steps or not inside:
+            raise InputError(
+                f"Part: {len(self.picks)} picks for {self.steps} steps, expected one a step, each in snippets "
+                f"[{self.source_start}, {self.source_stop})"
             )
 
     @property

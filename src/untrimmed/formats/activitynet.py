@@ -11,6 +11,8 @@ Results; without ``label`` in the whole file they are proposals::
     {"version": "VERSION 1.3", "external_data": {},
      "results": {"QOlSCBRmfWY": [{"label": "Ballet", "score": 0.64, "segment": [5.9, 78.0]}]}}
 
+A video may also say which classes occur somewhere in it without saying when: ``"labels": ["Ballet"]``.
+
 Labels are names, never ids; numbers are numbers, not text. Keys that this module does not know are kept on every
 level and written again, in the results too (:class:`ResultsExtra`). ``subset``, ``duration``, ``fps`` and
 ``annotations`` of a video may be absent. Segments are kept as they are, reversed and zero-length ones too.
@@ -36,7 +38,7 @@ from untrimmed.formats.io import read_json, write_json
 from untrimmed.grid import exact_fps
 from untrimmed.types import Annotations, Detections, Instances, Video
 
-_VIDEO_KEYS = frozenset({"subset", "duration", "fps", "annotations"})
+_VIDEO_KEYS = frozenset({"subset", "duration", "fps", "annotations", "labels"})
 _INSTANCE_KEYS = frozenset({"segment", "label"})
 _DETECTION_KEYS = frozenset({"segment", "label", "score"})
 _FPS_TEXT = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?", re.ASCII)
@@ -85,6 +87,12 @@ def write_truth(annotations: Annotations, path: str | Path) -> tuple[str, ...]:
     Raises:
         InputError: if the file cannot be written.
     """
+    write_json(path, truth_content(annotations))
+    return ()
+
+
+def truth_content(annotations: Annotations) -> dict[str, Any]:
+    """What a truth file holds, as plain values for JSON; :func:`truth_of` reads it back."""
     database = {}
     for video in annotations:
         entry: dict[str, Any] = {}
@@ -105,8 +113,7 @@ def write_truth(annotations: Annotations, path: str | Path) -> tuple[str, ...]:
         ]
         database[video.id] = {**video.extra, **entry}
     version = {"version": annotations.version} if annotations.version else {}
-    write_json(path, {**version, **annotations.extra, "database": database})
-    return ()
+    return {**version, **annotations.extra, "database": database}
 
 
 def read_results(path: str | Path) -> Detections:
@@ -267,7 +274,13 @@ def _video(path: str | Path, video_id: str, value: object) -> Video:
         fps=_fps(path, f"{place}.fps", table.get("fps")),
         instances=_instances(path, f"{place}.annotations", table.get("annotations", [])),
         extra=_rest(table, _VIDEO_KEYS),
+        video_labels=_labels(path, f"{place}.labels", table.get("labels", [])),
     )
+
+
+def _labels(path: str | Path, place: str, value: object) -> tuple[str, ...]:
+    names = schema.sequence(path, place, value)
+    return tuple(schema.label(path, f"{place}[{index}]", name) for index, name in enumerate(names))
 
 
 def _instances(path: str | Path, place: str, value: object) -> Instances:

@@ -118,6 +118,7 @@ def losses(annotations: Annotations, *kept: str) -> tuple[str, ...]:
         "fps": ("the frame rate", sum(video.fps is not None for video in videos)),
         "instance extra": ("further keys of instances", sum(any(video.instances.extra) for video in videos)),
         "video extra": ("further keys", sum(bool(video.extra) for video in videos)),
+        "video labels": ("labels without segment", sum(bool(video.video_labels) for video in videos)),
     }
     lost = [
         f"{what} of {counted(count, 'video')}" for key, (what, count) in counts.items() if count and key not in kept
