@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("segments", "grid", "timemap", "types"),
     ("formats", "postprocess"),
-    ("config",),
+    ("config", "cutting"),
     ("evaluation",),
     ("video",),
     ("backbones",),
@@ -44,7 +44,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FACADE = len(FLOORS)
 """``untrimmed/__init__.py`` offers parts of every floor, lazily; nothing inside the package goes through it."""
 
-WITHOUT_TORCH = ("errors", "segments", "grid", "timemap", "types", "formats", "postprocess", "evaluation", "report")
+WITHOUT_TORCH = (
+    "errors",
+    "segments",
+    "grid",
+    "timemap",
+    "types",
+    "formats",
+    "postprocess",
+    "cutting",
+    "evaluation",
+    "report",
+)
 WITHOUT_NUMBA = ("errors", "segments", "grid", "timemap", "types", "formats")
 HEAVY = ("torch", "numba", "matplotlib", "cv2")
 

@@ -57,7 +57,7 @@ def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
     video = Video("v", duration=seconds, instances=Instances(segments, CLASSES))
     windows = plan.windows.training(video, snippets, GRID, generator)[:most]
     assert windows
-    occurring = multi_hot(np.arange(len(CLASSES) - 1), len(CLASSES))  # as if of the last nothing were known
+    occurring = multi_hot(np.arange(len(CLASSES) - 1), len(CLASSES))
     return collate([materialise(each, features, labels=each.rows, video_labels=occurring) for each in windows])
 
 

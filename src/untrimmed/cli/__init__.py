@@ -12,6 +12,7 @@ from untrimmed.cli import (
     check,
     compare,
     convert,
+    cut,
     demo,
     detect,
     diagnose,
@@ -39,6 +40,7 @@ app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(train.configs)
 app.command()(convert.convert)
+app.command()(cut.cut)
 app.command()(demo.demo)
 app.command()(detect.detect)
 app.command(cls=ManyNumbers)(diagnose.diagnose)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from untrimmed.cli.values import snippet_grid
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
     from untrimmed.formats.check import Report
-    from untrimmed.grid import SnippetGrid
     from untrimmed.types import Video
 
 _SHOWN = 6
@@ -37,7 +37,7 @@ def check(
     from untrimmed.formats import read_annotations
     from untrimmed.formats.check import check as check_all
 
-    grid = _grid(fps, stride, window, offset)
+    grid = snippet_grid(fps, stride, window, offset)
     if grid is not None and features is None:
         raise InputError("--fps, --stride, --window and --offset describe features; give their folder with --features")
     report = check_all(read_annotations(truth, format), features, grid, _bar)
@@ -54,16 +54,6 @@ def _bar(videos: Iterable[Video]) -> Iterable[Video]:
 
     console = Console(stderr=True)
     return track(videos, "reading features", console=console, transient=True, disable=not console.is_terminal)
-
-
-def _grid(fps: str | None, stride: int | None, window: int | None, offset: int | None) -> SnippetGrid | None:
-    from untrimmed.grid import SnippetGrid, exact_fps
-
-    if fps is None and stride is None and window is None and offset is None:
-        return None
-    if fps is None or stride is None:
-        raise InputError("the grid of features needs both --fps and --stride")
-    return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset or 0)
 
 
 def _print(report: Report, all_rows: bool) -> None:

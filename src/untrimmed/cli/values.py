@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
 from untrimmed.errors import InputError
+
+if TYPE_CHECKING:
+    from untrimmed.grid import SnippetGrid
 
 _MOST = 1000
 
@@ -84,3 +87,18 @@ def _is_numbers(token: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def snippet_grid(fps: str | None, stride: int | None, window: int | None, offset: int | None) -> SnippetGrid | None:
+    """The grid that ``--fps``, ``--stride``, ``--window`` and ``--offset`` describe; None if none was given.
+
+    Raises:
+        InputError: if some of it is missing or wrong.
+    """
+    from untrimmed.grid import SnippetGrid, exact_fps
+
+    if fps is None and stride is None and window is None and offset is None:
+        return None
+    if fps is None or stride is None:
+        raise InputError("the grid of features needs both --fps and --stride")
+    return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset or 0)
