@@ -23,8 +23,10 @@ What the paper leaves open, and how it is settled
 - Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
 - The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
 
-Departure, off by default: ``keep_best``, without which many an instance has no positive anchor where anchors are not
-much longer than the distance between them.
+Departures, off by default, both after the released code: ``keep_best``, without which many an instance has no positive
+anchor where anchors are not much longer than the distance between them; and ``class_loss: softmax``, cross-entropy over
+the classes and the background, averaged over positives and over negatives apart. Focal loss gives little weight to
+telling classes apart once an anchor is known to be some action, which takes long to learn from few videos.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ from untrimmed.layers.anchors import apply_offsets, clip_segments, pieces, pyram
 from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, read_curves
 from untrimmed.layers.conv import Tower, masked, pad_steps
 from untrimmed.layers.graph import EdgeConv, knn_graph
-from untrimmed.layers.matching import match, pad_instances, take_instances
+from untrimmed.layers.matching import Instances, Matches, match, pad_instances, take_instances
 from untrimmed.layers.pyramid import SideBySide, TopDown, clip_at
 from untrimmed.losses import Term
-from untrimmed.losses.classification import balanced_terms, focal_term
+from untrimmed.losses.classification import balanced_terms, focal_term, softmax_term
 from untrimmed.losses.regression import giou_term
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.timemap import ORIGINAL, UPSCALED
@@ -82,6 +84,9 @@ class Config(BaseModel):
     weight_cls: float = Field(1.0, ge=0, description="lambda of Eq. 4")
     weight_adj: float = Field(1.0, ge=0, description="lambda of Eq. 4")
     weight_scr: float = Field(1.0, ge=0, description="lambda of Eq. 4")
+    class_loss: Literal["focal", "softmax"] = Field(
+        "focal", description="of M_cls; softmax is a departure: exclusive classes and background (the released code)"
+    )
     focal_alpha: float = Field(0.25, gt=0, lt=1)
     focal_gamma: float = Field(2.0, ge=0)
     boundary_region: float = Field(0.1, gt=0, description="half width of start and end regions, in action lengths")
@@ -177,21 +182,23 @@ class VSGN(nn.Module):
         self.encoder = nn.ModuleList(CrossScaleGraph(config, level + 1 in graphs) for level in range(config.levels))
         self.decoder = TopDown(config.channels, config.levels)
         self.loc = Head(config, 2)
-        self.cls = Head(config, self.classes)
+        self.cls = Head(config, self.classes + (config.class_loss == "softmax"))
         self.adj = BoundaryAdjust(config.channels)
         self.scr = nn.Sequential(
             nn.Conv1d(config.channels, config.channels, 3, padding=1), nn.ReLU(), nn.Conv1d(config.channels, 3, 1)
         )
         prior = 0.01
-        nn.init.constant_(self.cls.out.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        if config.class_loss == "focal":
+            nn.init.constant_(self.cls.out.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
 
     def forward(self, batch: Batch) -> Raw:
         """The network on windows of any length.
 
         Returns:
             With P the number of steps, padded to a multiple of the coarsest stride, and A the number of anchors:
-            ``classes`` (B, K, A) logits; ``located`` (B, A, 2) segments of M_loc, not cut to their pieces;
-            ``adjusted`` (B, A, 2) those of M_adj; ``curves`` (B, 3, P) logits of action, start and end.
+            ``classes`` (B, K, A) logits, (B, K + 1, A) with the background last if the loss is softmax;
+            ``located`` (B, A, 2) segments of M_loc, not cut to their pieces; ``adjusted`` (B, A, 2) those of M_adj;
+            ``curves`` (B, 3, P) logits of action, start and end.
         """
         clip = pad_steps(batch.clip, self.strides[-1])
         anchors = self._anchors(clip)
@@ -238,19 +245,9 @@ class VSGN(nn.Module):
         loc = match(start, instances, allowed, config.tiou_loc, keep_best=config.keep_best)
         cls = match(located, instances, allowed, config.tiou_cls, keep_best=config.keep_best)
         adj = match(located, instances, allowed, config.tiou_adj, keep_best=config.keep_best)
-        labels = instances.labels.clamp(0, 0 if config.class_agnostic else None)
-        of_class = F.one_hot(labels, self.classes).to(raw["classes"].dtype)
         terms = {
             "loc": giou_term(raw["located"], take_instances(instances.segments, loc.nearest), loc.positive),
-            "cls": focal_term(
-                raw["classes"],
-                (cls.pairs.to(of_class.dtype) @ of_class).clamp(max=1).mT,
-                allowed & ~cls.ignored,
-                count=cls.positive.sum(),
-                alpha=config.focal_alpha,
-                gamma=config.focal_gamma,
-                weight=config.weight_cls,
-            ),
+            **self._class_terms(raw["classes"], cls, instances, allowed),
             "adj": giou_term(
                 raw["adjusted"],
                 take_instances(instances.segments, adj.nearest),
@@ -264,6 +261,30 @@ class VSGN(nn.Module):
                 raw["curves"][:, row], curves[:, row], clip > 0, weight=config.weight_scr
             )
         return terms
+
+    def _class_terms(self, logits: Tensor, cls: Matches, instances: Instances, allowed: Tensor) -> dict[str, Term]:
+        config = self.config
+        labels = instances.labels.clamp(0, 0 if config.class_agnostic else None)
+        if config.class_loss == "softmax":
+            background = torch.full_like(cls.nearest, self.classes)
+            negative = allowed & ~cls.ignored & ~cls.positive
+            own = take_instances(labels, cls.nearest)
+            return {
+                "cls_positive": softmax_term(logits, own, cls.positive, weight=config.weight_cls),
+                "cls_negative": softmax_term(logits, background, negative, weight=config.weight_cls),
+            }
+        of_class = F.one_hot(labels, self.classes).to(logits.dtype)
+        wanted = (cls.pairs.to(of_class.dtype) @ of_class).clamp(max=1).mT
+        focal = focal_term(
+            logits,
+            wanted,
+            allowed & ~cls.ignored,
+            count=cls.positive.sum(),
+            alpha=config.focal_alpha,
+            gamma=config.focal_gamma,
+            weight=config.weight_cls,
+        )
+        return {"cls": focal}
 
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
@@ -285,7 +306,10 @@ class VSGN(nn.Module):
             wanted = ORIGINAL if self.config.predictions == "original" else UPSCALED
             stitched = (clip == UPSCALED).any(1, keepdim=True)
             usable &= (anchors.clip == wanted) | ~stitched
-        scores = (raw["classes"].float().sigmoid() * edge).masked_fill(~usable[:, None], -1).flatten(1)
+        logits = raw["classes"].float()
+        softmax = self.config.class_loss == "softmax"
+        classes = logits.softmax(1)[:, : self.classes] if softmax else logits.sigmoid()
+        scores = (classes * edge).masked_fill(~usable[:, None], -1).flatten(1)
         best, index = scores.topk(min(self.config.max_detections, scores.shape[1]))
         count = anchors.clip.shape[1]
         found = []

@@ -118,7 +118,8 @@ def cut(segment: list[float] | tuple[float, float], piece: tuple[int, int]) -> t
 def slow_loss(raw: Raw, batch: Batch, config: Config) -> dict[str, tuple[float, float]]:
     """Eq. 4 written out: sum and count of each term."""
     strides = [4 * 2**level for level in range(config.levels)]
-    found = dict.fromkeys(("loc", "cls", "adj"), (0.0, 0.0))
+    of_classes = ("cls",) if config.class_loss == "focal" else ("cls_positive", "cls_negative")
+    found = dict.fromkeys(("loc", *of_classes, "adj"), (0.0, 0.0))
 
     def add(name: str, value: float, count: float) -> None:
         old = found.get(name, (0.0, 0.0))
@@ -148,6 +149,11 @@ def slow_loss(raw: Raw, batch: Batch, config: Config) -> dict[str, tuple[float, 
             )
             if unnamed and not positives:
                 continue
+            if config.class_loss == "softmax":
+                best = named[of_located.index(max(of_located))][1] if positives else CLASSES
+                chance = float(raw["classes"][b, :, a].softmax(0)[best])
+                add("cls_positive" if positives else "cls_negative", -math.log(chance), 1)
+                continue
             for k in range(CLASSES):
                 p = float(raw["classes"][b, k, a].sigmoid())
                 if k in positives:
@@ -170,9 +176,10 @@ def slow_loss(raw: Raw, batch: Batch, config: Config) -> dict[str, tuple[float, 
     return found
 
 
+@pytest.mark.parametrize("class_loss", ["focal", "softmax"])
 @torch.no_grad()
-def test_the_loss_is_equation_4() -> None:
-    network, batch = model(), mixed_batch()
+def test_the_loss_is_equation_4(class_loss: str) -> None:
+    network, batch = model(class_loss=class_loss), mixed_batch()
     raw = spread(network(batch))
     # Segments near the instances, so that all stages have positives.
     raw["located"] = raw["located"] + torch.randn(raw["located"].shape) * 1.5
@@ -181,7 +188,7 @@ def test_the_loss_is_equation_4() -> None:
     assert set(terms) == set(expected)
     for name, term in terms.items():
         assert (float(term.sum), float(term.count)) == pytest.approx(expected[name], rel=1e-4, abs=1e-4), name
-    for name in ("loc", "cls", "adj"):
+    for name in {"loc", "cls", "cls_positive", "adj"} & set(expected):
         assert expected[name][1] > 0, name
 
 
@@ -475,3 +482,20 @@ def test_it_learns_a_window_by_heart() -> None:
     for start, end, label in instances:
         best = found.segments[found.labels == label][0].tolist()
         assert tiou_scalar(start, end, *best) > 0.75, (label, best)
+
+
+@torch.no_grad()
+def test_softmax_scores_leave_the_background_out_and_share_one_among_the_classes() -> None:
+    network, batch = model(class_loss="softmax"), mixed_batch()
+    raw = spread(network(batch))
+    assert raw["classes"].shape[1] == CLASSES + 1
+    raw["curves"][:] = 50.0  # curves of one: the score is that of the class
+    found = network.decode(raw, batch)
+    strides = [4 * 2**level for level in range(network.config.levels)]
+    anchors = slow_geometry(batch.clip[0].tolist(), strides, network.config.anchor_sizes)
+    usable = torch.tensor([anchor["clip"] > 0 for anchor in anchors])
+    best = raw["classes"].softmax(1)[0, :CLASSES, usable].max()
+    assert found[0].labels.max() < CLASSES
+    assert float(found[0].scores[0]) == pytest.approx(float(best), rel=1e-5)
+    raw["classes"][:, CLASSES] = 60.0
+    assert all(len(each.scores) == 0 for each in network.decode(raw, batch))
