@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from untrimmed.backbones import Backbone, make_backbone
+from untrimmed.backbones import Backbone, make_backbone, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.formats.media import VIDEO_SUFFIXES, is_video
@@ -168,9 +169,9 @@ def extract(
 ) -> Outcome:
     """Extract features of many videos into a folder for :class:`untrimmed.formats.features.FeatureStore`.
 
-    The features are the same bits for any number of workers. Videos that the folder holds already, from a file of
-    the same size and time of change, are skipped. Each is written when it is done: what is finished stays, whatever
-    happens later, and the same call goes on from there.
+    The features are the same bits for any number of workers (those of networks to 1e-5). Videos that the folder
+    holds already, from a file of the same size and time of change, are skipped. Each is written when it is done: what
+    is finished stays, whatever happens later, and the same call goes on from there.
 
     Args:
         videos: files and folders, see :func:`find_videos`; or id -> file.
@@ -199,7 +200,7 @@ def extract(
             for video_id in todo:
                 job.finish(video_id, _attempt(files[video_id], made, job.watch(video_id)))
         else:
-            _extract_apart(job, todo, made.spec(), workers)
+            _extract_apart(job, todo, recipe_of(made), workers)
     return job.outcome
 
 
@@ -312,11 +313,19 @@ _worker: dict[str, Any] = {}
 """What a worker process has: its backbone, the queue to tell progress, and the event that stops it."""
 
 
-def _prepare(spec: dict[str, Any], told: Any, stop: Any) -> None:
+def _prepare(recipe: dict[str, Any], told: Any, stop: Any) -> None:
     # Ctrl-C reaches every process of the terminal; only the main one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker.update(backbone=make_backbone(**recipe), told=told, stop=stop)
+    one_thread()
+
+
+def one_thread() -> None:
+    """Let OpenCV and torch, where it is loaded, compute in one thread: in one process of several, more would only
+    wait for each other."""
     cv2.setNumThreads(1)
-    _worker.update(backbone=make_backbone(spec), told=told, stop=stop)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _work(video_id: str, path: Path) -> Extraction | str:
@@ -328,14 +337,14 @@ def _work(video_id: str, path: Path) -> Extraction | str:
     return _attempt(path, _worker["backbone"], progress)
 
 
-def _extract_apart(job: _Job, todo: Sequence[str], spec: dict[str, Any], workers: int) -> None:
+def _extract_apart(job: _Job, todo: Sequence[str], recipe: dict[str, Any], workers: int) -> None:
     """Extract in worker processes. If one dies (a decoder may crash on a damaged file), the videos that were under
     way are tried again one at a time, and the one with which it dies again has failed."""
     waiting, suspects = list(todo), list[str]()
     while waiting or suspects:
         alone = bool(suspects)
         batch = suspects[:1] if alone else waiting
-        lost = _run_pool(job, batch, spec, 1 if alone else workers)
+        lost = _run_pool(job, batch, recipe, 1 if alone else workers)
         finished = {*job.outcome.done, *job.outcome.failed}
         waiting = [video_id for video_id in waiting if video_id not in finished and video_id not in lost]
         suspects = [video_id for video_id in suspects if video_id not in finished and video_id not in lost]
@@ -345,7 +354,7 @@ def _extract_apart(job: _Job, todo: Sequence[str], spec: dict[str, Any], workers
             suspects += lost
 
 
-def _run_pool(job: _Job, batch: Sequence[str], spec: dict[str, Any], workers: int) -> list[str]:
+def _run_pool(job: _Job, batch: Sequence[str], recipe: dict[str, Any], workers: int) -> list[str]:
     """Extract a batch; the videos that were under way when a process died, none if all went well."""
     # Fresh interpreters: a fork of a process in which OpenCV or torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
@@ -353,7 +362,7 @@ def _run_pool(job: _Job, batch: Sequence[str], spec: dict[str, Any], workers: in
     running: dict[Future[Extraction | str], str] = {}
     left = list(reversed(batch))
     pool = ProcessPoolExecutor(
-        min(workers, len(batch)), mp_context=context, initializer=_prepare, initargs=(spec, told, stop)
+        min(workers, len(batch)), mp_context=context, initializer=_prepare, initargs=(recipe, told, stop)
     )
     try:
         while left or running:

@@ -6,8 +6,9 @@ a backbone that computes the same features, so features, models and videos can b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +18,15 @@ from untrimmed.errors import InputError, nearest
 from untrimmed.grid import SnippetGrid
 
 BACKBONES = {
+    "c3d": "untrimmed.backbones.c3d:C3DBackbone",
+    "hub": "untrimmed.backbones.hub:HubBackbone",
+    "i3d": "untrimmed.backbones.i3d:I3DBackbone",
     "motion": "untrimmed.backbones.motion:Motion",
 }
 """Name -> where its class is."""
+
+WITHOUT_WEIGHTS = ("motion",)
+"""The backbones that are no networks."""
 
 Frame = tuple[float, NDArray[np.uint8]]
 
@@ -57,15 +64,20 @@ class Backbone(Protocol):
         ...
 
 
-def make_backbone(spec: Mapping[str, Any] | str) -> Backbone:
+def make_backbone(
+    spec: Mapping[str, Any] | str, *, weights: Sequence[str | Path] = (), device: str = "auto"
+) -> Backbone:
     """Make a backbone.
 
     Args:
         spec: ``{"name": ..., "options": {...}}``, or just the name for the default options. ``weights_sha256``, if
             there, must be that of the weights the backbone is made with.
+        weights: files of a network's weights, one for each of its streams, or the folder or name of a model for
+            ``hub``. Without any they are looked for in the weights folder, see :mod:`untrimmed.backbones.weights`.
+        device: that a network computes on; ``"auto"`` is CUDA where there is one, else the CPU.
 
     Raises:
-        InputError: for an unknown name, an unknown option, or a value out of its range.
+        InputError: for an unknown name, an unknown option, or a value out of its range; if weights are missing.
     """
     wanted: Mapping[str, Any] = {"name": spec} if isinstance(spec, str) else spec
     if not isinstance(wanted, Mapping) or not isinstance(wanted.get("name"), str):
@@ -80,9 +92,24 @@ def make_backbone(spec: Mapping[str, Any] | str) -> Backbone:
     if name not in BACKBONES:
         raise InputError(f"backbone '{name}' is not known: {nearest(name, BACKBONES)}")
     module, _, factory = BACKBONES[name].partition(":")
-    made: Backbone = getattr(import_module(module), factory).from_options(options)
+    kind = getattr(import_module(module), factory)
     expected = wanted.get("weights_sha256")
+    if name in WITHOUT_WEIGHTS:
+        if weights:
+            raise InputError(f"backbone '{name}' takes no weights, but {weights[0]} was given")
+        made: Backbone = kind.from_options(options)
+    else:
+        made = kind.from_options(options, weights, device, expected)
     actual = made.spec()["weights_sha256"]
     if expected is not None and expected != actual:
         raise InputError(f"backbone '{name}': its weights have the checksum {actual}, expected {expected}")
     return made
+
+
+def recipe_of(backbone: Backbone) -> dict[str, Any]:
+    """The arguments with which :func:`make_backbone` makes the same backbone in another process of this machine."""
+    return {
+        "spec": backbone.spec(),
+        "weights": tuple(getattr(backbone, "weights", ())),
+        "device": str(getattr(backbone, "device", "cpu")),
+    }

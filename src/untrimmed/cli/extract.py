@@ -20,12 +20,22 @@ def extract(
         help="Video files, and folders that are searched for videos.", metavar="VIDEOS..."
     ),
     out: Path = typer.Option(..., help="Folder for the features; one begun before is completed."),
-    backbone: str = typer.Option("motion", help="What computes the features."),
-    workers: int = typer.Option(0, min=0, help="Processes; 0: one a processor core."),
+    backbone: str = typer.Option("motion", help="What computes the features: motion, i3d, c3d or hub."),
+    workers: int = typer.Option(0, min=0, help="Processes; 0: one a processor core, or one if there is a GPU."),
     fps: str | None = typer.Option(None, help="Frames a second that are looked at, e.g. 15 or 30000/1001."),
     stride: int | None = typer.Option(None, min=1, help="Frames from one snippet to the next."),
     window: int | None = typer.Option(None, min=1, help="Frames in a snippet."),
     dtype: str = typer.Option("float32", help="Of the files: float32 or float16."),
+    streams: str | None = typer.Option(None, help="Of a two-stream network: rgb, flow or rgb,flow."),
+    flow: str | None = typer.Option(None, help="Estimator of flow for a network: dis-medium, dis-fast, tvl1, ..."),
+    layer: str | None = typer.Option(None, help="Layer of c3d that is taken: fc6 or conv5b."),
+    weights: list[str] = typer.Option(
+        [],
+        help="File of a network's weights, once for each stream; folder or name of the model for hub. "
+        "Without it, the weights folder is searched.",
+        show_default=False,
+    ),
+    device: str = typer.Option("auto", help="That a network computes on: auto, cpu, cuda, cuda:1."),
 ) -> None:
     """Compute snippet features of videos.
 
@@ -39,12 +49,16 @@ def extract(
     from untrimmed.extract import extract as run
     from untrimmed.extract import find_videos
 
-    options: dict[str, Any] = {"fps": fps, "stride": stride, "window": window}
+    options: dict[str, Any] = {"fps": fps, "stride": stride, "window": window, "flow": flow, "layer": layer}
+    options["streams"] = streams.split(",") if streams else None
     given = {name: value for name, value in options.items() if value is not None}
-    made = make_backbone({"name": backbone, "options": given})
+    made = make_backbone({"name": backbone, "options": given}, weights=weights, device=device)
+    on_gpu = str(getattr(made, "device", "cpu")) != "cpu"
     files = find_videos(videos)
     with _Bar(len(files)) as bar:
-        outcome = run(files, made, out, workers=workers or os.cpu_count() or 1, dtype=dtype, progress=bar.show)
+        outcome = run(
+            files, made, out, workers=workers or (1 if on_gpu else os.cpu_count() or 1), dtype=dtype, progress=bar.show
+        )
     _report(outcome, out)
     if outcome.failed:
         raise typer.Exit(1)

@@ -70,6 +70,8 @@ def test_bad_videos_are_named_at_the_end(
         (["."], "no video in this folder"),
         (["a.mp4", "--backbone", "motoin"], "did you mean 'motion'"),
         (["a.mp4", "--fps", "fast"], "frame rate is 'fast'"),
+        (["a.mp4", "--backbone", "i3d", "--weights", "no.pt"], "no file of weights no.pt; published: rgb_imagenet.pt"),
+        (["a.mp4", "--streams", "rgb"], "unknown option 'streams'"),
         (["a.mp4", "--dtype", "int8"], "not as 'int8'"),
     ],
 )
