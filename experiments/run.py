@@ -2,8 +2,9 @@
 
     python experiments/run.py experiments/sbhar_vsgn.yaml --work runs data.annotations=... data.features=...
 
-A plan names its question, the config, the seeds and its rows, each a set of overrides. Every finished training
-appends one line to ``experiments/results/<plan>.jsonl``; a training that was stopped resumes from its checkpoint.
+A plan names its question, the config, the seeds and its rows, each a set of overrides. A row with ``of`` decodes the
+model of another row in another way; one with ``permute_labels`` learns from labels that mean nothing. Every finished
+training appends one line to ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import torch
 import yaml
 
 from untrimmed import recipe
+from untrimmed.demo.baseline import permute_labels
+from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.inference import best_device
 from untrimmed.runs import detect_all as detect
 from untrimmed.runs import open_parts, score, train
@@ -55,6 +59,9 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     """
     changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
     plan_recipe = recipe.load(plan["config"], changes)
+    if row.get("permute_labels"):
+        permuted = write_permuted(plan_recipe.data, seed, folder.with_suffix(".json"))
+        plan_recipe = recipe.load(plan["config"], [*changes, f"data.annotations={permuted}"])
     begun = time.monotonic()
     if "of" in row:
         from untrimmed.inference import load_model
@@ -84,6 +91,15 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
+
+
+def write_permuted(data: recipe.DataSettings, seed: int, path: Path) -> Path:
+    """The annotations with the labels of the training instances dealt out anew; those of the test subset stay."""
+    truth = read_annotations(data.annotations)
+    dealt = permute_labels(truth.subset(data.training), seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_annotations(replace(truth, videos={**truth.videos, **dealt.videos}), path)
+    return path
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

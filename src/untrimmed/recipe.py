@@ -90,6 +90,9 @@ class EvaluateSettings(_Section):
 
     protocol: str = "activitynet"
     tiou: tuple[float, ...] | None = Field(None, description="thresholds; those of the protocol by default")
+    lengths: tuple[float, ...] | None = Field(
+        None, description="rising edges in seconds of the length groups; those of the protocol by default"
+    )
 
     @field_validator("protocol")
     @classmethod

@@ -41,8 +41,10 @@ def train(
         except InterruptedTraining:
             bar.say(f"stopped; go on with: untrimmed train {config} ... --out {out} --resume")
             raise
-    if result.evaluation is not None:
-        typer.echo(str(result.evaluation))
+    if result.evaluation is None:
+        typer.echo(f"the run is in {out}; the recipe names no test subset, so there are no results and no report")
+        return
+    typer.echo(str(result.evaluation))
     write_run_report(out, videos)
     typer.echo(f"\nthe run is in {out}; look at {out / REPORT_FILE}")
 
