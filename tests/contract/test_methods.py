@@ -24,6 +24,9 @@ from untrimmed.types import Instances, Video
 
 SMALL: dict[str, dict[str, Any]] = {
     "basnet": {"hidden": 16, "filter_channels": 8, "dropout": 0.0, "enhance": {"name": "acgnet", "threshold": 0.5}},
+    "dgam": {"warmup_epochs": 0.0, "attention_channels": 16, "hidden": 16, "latent": 8, "generative": 1.0},
+    "um": {"hidden": 16, "dropout": 0.0, "margin": 5.0},
+    "segtad": {"channels": 16, "dilations": [1, 2], "grid_step": 4, "proposal_channels": 16, "bins": 8, "seeds": 10},
     "vsgn": {"channels": 16, "norm_groups": 4, "levels": 3, "anchor_sizes": [8.0, 12.0], "keep_best": True},
 }
 """Settings that make each method small; a method without an entry fails the test that counts them."""
@@ -32,8 +35,9 @@ CLASSES = ("jump", "spin", "wave")
 CHANNELS = 12
 GRID = SnippetGrid(2, 1, 1)
 WINDOWS = {"kind": "self_stitching", "length": 96, "short": 0.4, "gap": 6}
+SLIDING = {"kind": "sliding", "length": 96, "stride": 48}
 SEGMENTS = {"kind": "segments", "length": 64}
-WINDOWS_OF: dict[str, dict[str, Any]] = {"basnet": SEGMENTS}
+WINDOWS_OF: dict[str, dict[str, Any]] = {"basnet": SEGMENTS, "dgam": SEGMENTS, "um": SEGMENTS, "segtad": SLIDING}
 """Of methods that want other windows."""
 
 
@@ -146,7 +150,16 @@ CONFIGS = config.shipped()
 
 
 def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
-    assert sorted(CONFIGS) == ["activitynet13/vsgn", "demo/vsgn", "sbhar/vsgn", "thumos14/vsgn"]
+    assert sorted(CONFIGS) == [
+        "activitynet13/segtad",
+        "activitynet13/vsgn",
+        "demo/segtad",
+        "demo/vsgn",
+        "hacs/segtad",
+        "sbhar/segtad",
+        "sbhar/vsgn",
+        "thumos14/vsgn",
+    ]
 
 
 @pytest.mark.parametrize("shipped", sorted(CONFIGS))

@@ -86,3 +86,43 @@ class Tower(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             features = F.relu(norm(conv(features), sets))
         return features
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy, ICML 2015) whose statistics are those of the valid steps alone.
+
+    How far windows are padded changes nothing. As in torch, running averages take the unbiased variance, and are what
+    normalises in evaluation; they are buffers, so they are saved with the weights and a resumed training has them. A
+    training batch with one valid step, which has no variance, is normalised by the running averages.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+        momentum: share of the newest batch in the running averages.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Features (B, C, T) and the valid steps (B, T), bool -> (B, C, T), float32 at least, zero at other steps."""
+        with torch.autocast(features.device.type, enabled=False):
+            wide = masked(widened(features), mask)
+            count = mask.sum()
+            mean, variance = self.mean.to(wide.dtype), self.variance.to(wide.dtype)
+            if self.training and int(count) > 1:
+                mean = wide.sum((0, 2)) / count
+                variance = masked(wide - mean[:, None], mask).square().sum((0, 2)) / count
+                with torch.no_grad():
+                    self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+                    self.variance.lerp_((variance * count / (count - 1)).to(self.variance.dtype), self.momentum)
+            scale = self.weight * (variance + self.eps).rsqrt()
+            return masked((wide - mean[:, None]) * scale[:, None] + self.bias[:, None], mask)

@@ -1,6 +1,6 @@
-"""Graphs over time steps: nearest neighbours in feature space, and edge convolution. For batches, masks and any K.
+"""Graphs over time steps or proposals: nearest neighbours in feature space, convolutions over edges, any K.
 
-Both do the usual thing in another order. Squared distances come from norms and one matrix product,
+They do the usual thing in another order. Squared distances come from norms and one matrix product,
 ``|x_i - x_j|^2 = |x_i|^2 + |x_j|^2 - 2 x_i x_j``, of centred features, because digits are lost where a large common
 part is squared; no tensor of differences (B, C, N, N) is built, and rows are done in blocks, so that memory grows
 with N and not with its square. The edge convolution ``max_j [x_j ; x_i] W`` splits W into the half that meets the
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from untrimmed.layers.conv import widened
 from untrimmed.timemap import UPSCALED
 
 Edges = Literal["free", "cross", "half"]
@@ -158,20 +159,29 @@ def edge_conv(features: Tensor, indices: Tensor, valid: Tensor, weight: Tensor, 
     Raises:
         ValueError: for shapes that do not fit.
     """
-    batch, channels, steps = features.shape
-    if (
-        indices.ndim != 3
-        or indices.shape[:2] != (batch, steps)
-        or indices.shape[2] == 0
-        or valid.shape != indices.shape
-    ):
-        raise ValueError(f"{indices.shape = } and {valid.shape = }, expected (B, N, K) for {features.shape = }")
-    if weight.shape[1] != 2 * channels:
-        raise ValueError(f"{weight.shape = }, expected (C_out, {2 * channels}) for {features.shape = }")
+    channels = features.shape[1]
+    _check_edges(features, indices, valid)
+    _check_weight(features, weight)
     rows = features.mT.contiguous()
     best = _neighbour_max(F.linear(rows, weight[:, :channels]), indices, valid)
     mixed = best + F.linear(rows, weight[:, channels:], bias)
     return mixed.masked_fill(~valid.any(-1, keepdim=True), 0).mT
+
+
+def _check_edges(features: Tensor, indices: Tensor, valid: Tensor) -> None:
+    if (
+        indices.ndim != 3
+        or indices.shape[:2] != features.mT.shape[:2]
+        or indices.shape[2] == 0
+        or valid.shape != indices.shape
+    ):
+        raise ValueError(f"{indices.shape = } and {valid.shape = }, expected (B, N, K) for {features.shape = }")
+
+
+def _check_weight(features: Tensor, weight: Tensor) -> None:
+    channels = features.shape[1]
+    if weight.shape[1] != 2 * channels:
+        raise ValueError(f"{weight.shape = }, expected (C_out, {2 * channels}) for {features.shape = }")
 
 
 def _neighbour_max(values: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
@@ -241,3 +251,80 @@ class EdgeConv(nn.Module):
     def forward(self, features: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
         """Features (B, C, N), neighbours (B, N, K) int64 and which of them count (B, N, K) bool -> (B, C_out, N)."""
         return edge_conv(features, indices, valid, self.linear.weight, self.linear.bias)
+
+
+def graph_conv(
+    features: Tensor,
+    indices: Tensor,
+    valid: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    attention: Tensor | None = None,
+) -> Tensor:
+    """Graph convolution that tells a step from what surrounds it: ``[x_i , (A x)_i - x_i] W + b`` (SegTAD, Eq. 1).
+
+    ``(A x)_i`` is the sum of the neighbours of i, each times its attention. A step that has only some of its K
+    neighbours stands for one that has all: their sum is scaled up to K. (As the product is linear, every step is
+    projected first and the projections of neighbours are added up.)
+
+    Args:
+        features: (B, C, N).
+        indices: (B, N, K) int64, in [0, N), the neighbours of each step.
+        valid: (B, N, K) bool, which of them count.
+        weight: (C_out, 2 C), the first C columns for the step itself, the others for the difference.
+        bias: (C_out,) or None.
+        attention: (B, N, K), the entries of A; all 1 if None.
+
+    Returns:
+        (B, C_out, N), float32 at least.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    batch, channels, steps = features.shape
+    _check_edges(features, indices, valid)
+    _check_weight(features, weight)
+    with torch.autocast(features.device.type, enabled=False):
+        rows = widened(features).mT
+        own, difference = weight.to(rows.dtype).split(channels, dim=1)
+        shares = valid.to(rows.dtype) if attention is None else attention.to(rows.dtype) * valid
+        shares = shares * (indices.shape[2] / valid.sum(-1, keepdim=True).clamp(min=1)).to(rows.dtype)
+        surrounding = F.embedding_bag(
+            (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1),
+            F.linear(rows, difference).reshape(batch * steps, -1),
+            per_sample_weights=shares.flatten(0, 1),
+            mode="sum",
+        ).view(batch, steps, -1)
+        itself = F.linear(rows, own - difference, None if bias is None else bias.to(rows.dtype))
+    return (surrounding + itself).mT
+
+
+def cosine_attention(features: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+    """``x_i x_j / (|x_i| |x_j|)`` for every edge (SegTAD, section 3.3): (B, C, N), (B, N, K) -> (B, N, K).
+
+    0 where a feature is 0 and where an edge does not count.
+    """
+    _check_edges(features, indices, valid)
+    batch, _, steps = features.shape
+    rows = F.normalize(features.mT, dim=-1).flatten(0, 1)
+    neighbours = (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1)
+    # One neighbour of every step after the other: the (N, K, C) rows never stand side by side.
+    columns = [(rows * rows.index_select(0, column)).sum(-1) for column in neighbours.unbind(1)]
+    return torch.stack(columns, -1).view(indices.shape) * valid
+
+
+class GraphConv(nn.Module):
+    """:func:`graph_conv` with its weights, initialised as those of a linear layer.
+
+    Args:
+        channels_in: C.
+        channels_out: of the result.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * channels_in, channels_out)
+
+    def forward(self, features: Tensor, indices: Tensor, valid: Tensor, attention: Tensor | None = None) -> Tensor:
+        """Features (B, C, N), neighbours, which of them count and their attention (B, N, K) -> (B, C_out, N)."""
+        return graph_conv(features, indices, valid, self.linear.weight, self.linear.bias, attention)

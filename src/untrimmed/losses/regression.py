@@ -1,4 +1,4 @@
-"""Losses of predicted segments."""
+"""Losses of predicted segments and of scores that are to equal a number."""
 
 from __future__ import annotations
 
@@ -18,4 +18,16 @@ def giou_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float 
         weight: of the term.
     """
     losses = 1 - giou(predicted, target)
+    return Term((losses * mask).sum(), mask.sum(), weight)
+
+
+def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+    """Squared error, averaged over the elements that take part.
+
+    Args:
+        predicted, target: of one shape.
+        mask: the same shape, bool.
+        weight: of the term.
+    """
+    losses = (predicted - target.to(predicted.dtype)).square()
     return Term((losses * mask).sum(), mask.sum(), weight)

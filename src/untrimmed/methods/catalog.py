@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "basnet": "untrimmed.methods.basnet:BaSNet",
+    "dgam": "untrimmed.methods.dgam:DGAM",
+    "segtad": "untrimmed.methods.segtad:SegTAD",
+    "um": "untrimmed.methods.um:UM",
     "vsgn": "untrimmed.methods.vsgn:VSGN",
 }
 """Name -> ``module:class``. The module also holds the method's ``Config``. Nothing is imported before it is asked

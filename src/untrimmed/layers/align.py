@@ -1,0 +1,185 @@
+"""SGAlign: features of segments of any length, as a fixed number of bins (G-TAD, Xu et al., CVPR 2020, section 3.3).
+
+A segment ``[s, e)`` of length d is looked at together with its surroundings, ``[s - x d, e + x d)``. That region is cut
+into equal bins; in each bin the features are read at evenly spread positions and averaged::
+
+    region      s - x d        s                            e        e + x d
+                |--------------|============================|--------------|
+    bins        |  0  |  1  |  2  |  3  |  4  |  5  |  6  |  7  |  8  |  9  |
+    samples      . . . . . . . . . . . . . . . . . . . . . . . . . . . . . .
+
+Step i is the cell ``[i, i + 1)`` and its value stands at its centre. Between centres values are interpolated linearly;
+outside the video they are zero, so that half a step from its ends they begin to fade, and how far a window is padded
+with zeros changes nothing.
+
+The reading is linear in the features, two steps a sample, and which steps with which weight depends on the length and
+on the part of the start after the decimal point alone: :class:`AlignPattern` keeps one row per such pair. A 1x1
+convolution that follows is linear too, so it may come first: :func:`align_project` projects every step once for each
+bin, then adds up the few projected steps each segment reads, some bins at a time. The aligned features, (N, C, bins),
+never exist.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from untrimmed.layers.conv import widened
+
+_TABLE = 2**20
+"""Projected values that are held at once: few enough that they stay in a processor's cache."""
+
+
+class AlignPattern:
+    """Which steps the bins of segments read, and with which weight.
+
+    Args:
+        segments: (N, 2) in steps, start not after end.
+        bins: number of bins, at least 1.
+        extension: x, by how many lengths the region is longer than the segment at either side, at least 0.
+        samples: positions read in each bin, at least 1.
+
+    Raises:
+        ValueError: for a value outside its range, or another shape.
+    """
+
+    def __init__(self, segments: Tensor, bins: int, extension: float = 0.5, samples: int = 4) -> None:
+        if segments.ndim != 2 or segments.shape[1] != 2:
+            raise ValueError(f"{segments.shape = }, expected (N, 2)")
+        if bins < 1 or samples < 1 or extension < 0:
+            raise ValueError(f"{bins = }, {samples = }, {extension = }: expected at least 1, 1 and 0")
+        self.bins, self.samples = bins, samples
+        start, end = segments.double().unbind(-1)
+        first = start.floor()
+        shapes, self.shape_of = torch.unique(torch.stack((start - first, end - start), -1), dim=0, return_inverse=True)
+        self.first = first.long()
+        share = (torch.arange(bins * samples, device=segments.device, dtype=torch.float64) + 0.5) / (bins * samples)
+        position = shapes[:, :1] + (share * (1 + 2 * extension) - extension) * shapes[:, 1:] - 0.5
+        low = position.floor()
+        upper = position - low
+        form = (len(shapes), bins, 2 * samples)
+        self.offsets = torch.stack((low, low + 1), -1).long().view(form)
+        self.weights = (torch.stack((1 - upper, upper), -1) / samples).view(form)
+
+    def __len__(self) -> int:
+        return len(self.shape_of)
+
+    def select(self, rows: Tensor) -> AlignPattern:
+        """The pattern of some of the segments, (R,) int64."""
+        part = AlignPattern.__new__(AlignPattern)
+        part.bins, part.samples, part.offsets, part.weights = self.bins, self.samples, self.offsets, self.weights
+        part.shape_of, part.first = self.shape_of[rows], self.first[rows]
+        return part
+
+    def taps(self, bins: slice, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What some of the bins read of a video of so many steps.
+
+        Returns:
+            (N, b, 2 samples) int64 steps, within the video, and their weights, 0 for those that lay outside.
+        """
+        read = self.first[:, None, None] + self.offsets[:, bins][self.shape_of]
+        inside = (read >= 0) & (read < steps)
+        weights = self.weights[:, bins].to(dtype)[self.shape_of] * inside
+        return read.clamp_(0, steps - 1), weights
+
+
+def _check_owner(features: Tensor, pattern: AlignPattern, owner: Tensor) -> None:
+    if features.ndim != 3:
+        raise ValueError(f"{features.shape = }, expected (B, C, T)")
+    if owner.shape != (len(pattern),):
+        raise ValueError(f"{owner.shape = }, expected ({len(pattern)},), the window of each segment")
+
+
+def sgalign(features: Tensor, pattern: AlignPattern, owner: Tensor) -> Tensor:
+    """The features of segments in bins.
+
+    Args:
+        features: (B, C, T), zero where there is no video.
+        pattern: of N segments.
+        owner: (N,) int64 in [0, B), the window each segment lies in.
+
+    Returns:
+        (N, C, bins), float32 at least; differentiable in the features.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    _check_owner(features, pattern, owner)
+    batch, channels, steps = features.shape
+    if not len(pattern) or not steps:
+        return widened(features).new_zeros(len(pattern), channels, pattern.bins)
+    with torch.autocast(features.device.type, enabled=False):
+        rows = widened(features).mT.reshape(batch * steps, channels)
+        read, weights = pattern.taps(slice(None), steps, rows.dtype)
+        read += owner[:, None, None] * steps
+        aligned = F.embedding_bag(read.flatten(0, 1), rows, per_sample_weights=weights.flatten(0, 1), mode="sum")
+    return aligned.view(len(pattern), pattern.bins, channels).mT
+
+
+def align_project(
+    features: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """A 1x1 convolution of aligned features, ``sum over bins and channels of W * sgalign``, without aligning first.
+
+    Args:
+        features: (B, C, T), zero where there is no video.
+        pattern: of N segments.
+        owner: (N,) int64 in [0, B), the window each segment lies in.
+        weight: (bins, C, C_out).
+        bias: (C_out,) or None.
+
+    Returns:
+        (N, C_out), float32 at least; differentiable in features, weight and bias.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    _check_owner(features, pattern, owner)
+    batch, channels, steps = features.shape
+    if weight.shape[:2] != (pattern.bins, channels):
+        raise ValueError(f"{weight.shape = }, expected ({pattern.bins}, {channels}, C_out)")
+    outputs = weight.shape[2]
+    with torch.autocast(features.device.type, enabled=False):
+        rows = widened(features).mT.reshape(batch * steps, channels)
+        weight = weight.to(rows.dtype)
+        total = rows.new_zeros(len(pattern), outputs) if bias is None else bias.to(rows.dtype).expand(len(pattern), -1)
+        group = max(1, _TABLE // max(1, batch * steps * outputs))
+        for first in range(0, pattern.bins if len(pattern) and steps else 0, group):
+            part = slice(first, min(first + group, pattern.bins))
+            total = total + _some_bins(rows, pattern, owner, weight[part], part, steps)
+    return total
+
+
+def _some_bins(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, bins: slice, steps: int) -> Tensor:
+    """The part of some bins (b of them) in (N, C_out), of features (B T, C) and weights (b, C, C_out)."""
+    count, channels, outputs = weight.shape
+    projected = (rows @ weight.transpose(0, 1).reshape(channels, -1)).view(-1, outputs)
+    read, weights = pattern.taps(bins, steps, rows.dtype)
+    read += owner[:, None, None] * steps
+    read = read.mul_(count).add_(torch.arange(count, device=rows.device)[:, None])
+    return F.embedding_bag(read.flatten(1), projected, per_sample_weights=weights.flatten(1), mode="sum")
+
+
+class AlignProject(nn.Module):
+    """:func:`align_project` with its weights, initialised as those of a convolution over ``bins * channels``.
+
+    Args:
+        channels_in: C.
+        channels_out: of the result.
+        bins: of the alignment.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, bins: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(bins, channels_in, channels_out))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        bound = 1 / math.sqrt(bins * channels_in)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, features: Tensor, pattern: AlignPattern, owner: Tensor) -> Tensor:
+        """Features (B, C, T), the pattern of N segments and the window (N,) of each -> (N, C_out)."""
+        return align_project(features, pattern, owner, self.weight, self.bias)
