@@ -40,6 +40,22 @@ def top_mean(values: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
     return best.masked_fill(~inside[:, None], 0).sum(-1) / taken.clamp(min=1)[:, None]
 
 
+def top_steps(values: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
+    """The steps of the highest values.
+
+    Args:
+        values: (B, T).
+        mask: (B, T) bool, the steps to choose from.
+        counts: (B,) int64, how many; ties by index.
+
+    Returns:
+        (B, T) bool.
+    """
+    order = values.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(mask.shape[1], device=mask.device).expand_as(order))
+    return (rank < counts[:, None]) & mask
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the steps of a mask: (B, K, T) and (B, T), bool or weights -> (B, K); 0 for an empty mask."""
     weights = mask.to(values.dtype)

@@ -16,20 +16,25 @@ from torch import Tensor
 from untrimmed.layers.activation import contrast, finer, runs_above
 
 
-class Proposals(BaseModel):
-    """How curves become segments; defaults are those of BaS-Net's authors, but for ``finer`` (theirs is 24)."""
+class Scoring(BaseModel):
+    """How runs of steps are found and scored; defaults are those of BaS-Net's authors, but for ``finer`` (24)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    thresholds: tuple[float, ...] = Field(
-        tuple(round(0.025 * index, 3) for index in range(10)), min_length=1, description="of the scaled curves"
-    )
     finer: int = Field(8, ge=1, description="cells a step is divided into before runs are looked for")
     shortest: float = Field(0.0, ge=0, description="runs of fewer steps are dropped")
     outer: float = Field(0.25, gt=0, description="width of what lies around a segment, in its lengths, to either side")
     outer_weight: float = Field(1.0, ge=0, description="of the mean around it")
     class_weight: float = Field(0.2, ge=0, description="gamma, of the video's score of the class")
     keep: int = Field(1000, ge=1, description="most segments of a window, before suppression")
+
+
+class Proposals(Scoring):
+    """Likewise, with the thresholds of the curves."""
+
+    thresholds: tuple[float, ...] = Field(
+        tuple(round(0.025 * index, 3) for index in range(10)), min_length=1, description="of the scaled curves"
+    )
 
 
 class Found(NamedTuple):
@@ -62,18 +67,18 @@ def proposals(
     mask: Tensor,
     class_scores: Tensor,
     class_threshold: float,
-    settings: Proposals,
-    more: Sequence[tuple[Tensor, Sequence[float]]] = (),
+    settings: Scoring,
+    cuts: Sequence[tuple[Tensor, Sequence[float]]],
 ) -> Found:
     """The segments of every class that occurs.
 
     Args:
-        curves: (B, K, T) in [0, 1]; what segments are cut from and scored by.
+        curves: (B, K, T) in [0, 1], that segments are scored by.
         mask: (B, T) bool.
         class_scores: (B, K) in [0, 1], of the videos.
         class_threshold: from which on a class occurs; the best one of a video always does.
-        settings: thresholds and scores.
-        more: further curves (B, K, T) with thresholds of their own, to cut from but not to score by.
+        settings: of scores.
+        cuts: curves (B, K, T) that segments are cut from, each with its thresholds.
 
     Returns:
         Segments, each as often as thresholds cut it. Scores are ``(contrast + gamma * class score) / (1 + gamma)``,
@@ -82,10 +87,11 @@ def proposals(
     window, label = occurring(class_scores, class_threshold).nonzero().unbind(1)
     wide_mask = mask[window]
     scored, cells = finer(curves[window, label], wide_mask, settings.finer)
-    parts = [runs_above(scored, cells, _levels(settings.thresholds, scored))]
-    for other, thresholds in more:
-        fine, _ = finer(other[window, label].to(scored.dtype), wide_mask, settings.finer)
-        parts.append(runs_above(fine, cells, _levels(thresholds, scored)))
+    parts = []
+    for curve, thresholds in cuts:
+        levels = torch.tensor(tuple(thresholds), dtype=scored.dtype, device=scored.device)
+        fine, _ = finer(curve[window, label].to(scored.dtype), wide_mask, settings.finer)
+        parts.append(runs_above(fine, cells, levels))
     rows, runs = (torch.cat(values) for values in zip(*parts, strict=True))
     long = runs[:, 1] - runs[:, 0] >= settings.shortest * settings.finer
     rows, runs = rows[long], runs[long]
@@ -93,7 +99,3 @@ def proposals(
     of_class = class_scores[window[rows], label[rows]]
     scores = (standing_out + settings.class_weight * of_class) / (1 + settings.class_weight)
     return Found(window[rows], label[rows], runs / settings.finer, scores.clamp(0, 1).float())
-
-
-def _levels(thresholds: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(tuple(thresholds), dtype=like.dtype, device=like.device)

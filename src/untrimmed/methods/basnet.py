@@ -132,7 +132,9 @@ class BaSNet(nn.Module):
         actions = raw["suppressed"][:, : self.classes].float()
         scores = self._video_logits(raw["suppressed"].float(), mask).softmax(1)[:, : self.classes]
         settings = self.config.proposals
-        found = proposals(scaled(actions, mask, floor=0.0), mask, scores, self.config.class_threshold, settings)
+        curves = scaled(actions, mask, floor=0.0)
+        cuts = [(curves, settings.thresholds)]
+        found = proposals(curves, mask, scores, self.config.class_threshold, settings, cuts)
         return ranked(found, len(batch), settings.keep)
 
     @torch.no_grad()

@@ -5,9 +5,10 @@ Axis letters: B windows, C channels, T steps, N segments, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
 from untrimmed.losses import Term
@@ -33,13 +34,25 @@ class StepDetections(NamedTuple):
     centers: Tensor
 
 
+class Phase(NamedTuple):
+    """Part of a training step of a method whose parts are trained in turn.
+
+    Attributes:
+        parameters: that are updated; the others stand still.
+        factor: of the weight of a term of the loss, by its name; None leaves the term out.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    factor: Callable[[str], float | None]
+
+
 @runtime_checkable
 class Method(Protocol):
     """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation.
 
     It may have ``curves(raw, batch) -> list[dict[str, Tensor]]`` too: for each window, curves over its steps by name,
-    (T,) in [0, 1], to be looked at; those of classes are called ``"class 0"`` and so on. And, if it is not trained by
-    plain gradient steps, ``make_step(train_settings)`` (see :class:`untrimmed.training.optim.Step`).
+    (T,) in [0, 1], to be looked at; those of classes are called ``"class 0"`` and so on. And, if its parts are trained
+    in turn, ``phases(epoch) -> Sequence[Phase]``, the phases of a step ``epoch`` epochs into the training.
     """
 
     def __call__(self, batch: Batch) -> Raw:

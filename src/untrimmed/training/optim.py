@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from untrimmed.data.batch import Batch
 from untrimmed.errors import UntrimmedError
 from untrimmed.losses import Term
+from untrimmed.methods.protocol import Phase
 from untrimmed.training.settings import OptimSettings, TrainSettings
 
 
@@ -20,7 +23,7 @@ class NonFiniteLossError(UntrimmedError):
 
 
 class Step(Protocol):
-    """What the loop does once per step. A method that alternates between optimisers brings its own."""
+    """What the loop does once per step: see :func:`make_step`."""
 
     def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
         """Update the model from the batches of one step, ``epoch`` epochs (a real number) into the training.
@@ -33,9 +36,9 @@ class Step(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
-    """The optimiser of ``settings`` over the parameters of ``model`` that require a gradient."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) -> torch.optim.Optimizer:
+    """The optimiser of ``settings`` over those of the parameters that require a gradient."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters, "weight_decay": settings.weight_decay}]
     if not settings.decay_all:
         groups = [
@@ -46,6 +49,14 @@ def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Opt
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, betas=settings.betas)
+
+
+Factor = Callable[[str], float | None]
+"""A factor of the weight of each term, by its name; None leaves the term out."""
+
+
+def _one(term: str) -> float:
+    return 1.0
 
 
 class GradientStep:
@@ -60,23 +71,26 @@ class GradientStep:
     Args:
         model: a method; ``model(batch)`` gives raw, ``model.loss(raw, batch)`` the terms.
         settings: of the training.
-        epochs: length of the training, for the schedule.
+        parameters: of the model, to be updated; all if None.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+    def __init__(
+        self, model: nn.Module, settings: TrainSettings, parameters: Iterable[nn.Parameter] | None = None
+    ) -> None:
         self.model = model
         self.settings = settings
-        self.optimizer = make_optimizer(model, settings.optim)
+        self.optimizer = make_optimizer(model.parameters() if parameters is None else parameters, settings.optim)
 
-    def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
-        factor = self.settings.optim.factor(epoch, self.settings.epochs)
+    def __call__(self, batches: Sequence[Batch], epoch: float, factor: Factor = _one) -> dict[str, float]:
+        """See :class:`Step`. ``factor`` gives a factor of the weight of each term, by its name; None leaves it out."""
+        rate = self.settings.optim.lr * self.settings.optim.factor(epoch, self.settings.epochs)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.optim.lr * factor
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        counts = self._count(batches) if len(batches) > 1 else None
+        counts = self._count(batches, factor) if len(batches) > 1 else None
         values: dict[str, Tensor] = {}
         for batch in batches:
-            terms = self._terms(batch)
+            terms = self._terms(batch, factor)
             if counts is None:
                 counts = {name: _count_of(term) for name, term in terms.items()}
             parts = {name: term.sum / counts[name].clamp(min=1) for name, term in terms.items()}
@@ -95,20 +109,21 @@ class GradientStep:
         self.optimizer.step()
         return {name: float(value) for name, value in values.items()} | {"gradient_norm": float(norm)}
 
-    def _terms(self, batch: Batch) -> dict[str, Term]:
+    def _terms(self, batch: Batch, factor: Factor = _one) -> dict[str, Term]:
         with autocast(batch.features.device, self.settings.precision):
             raw = self.model(batch)
         raw = {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
         loss: Callable[..., dict[str, Term]] = self.model.loss  # type: ignore[assignment]
-        return loss(raw, batch)
+        terms = {name: (term, factor(name)) for name, term in loss(raw, batch).items()}
+        return {name: replace(term, weight=term.weight * by) for name, (term, by) in terms.items() if by is not None}
 
     @torch.no_grad()
-    def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def _count(self, batches: Sequence[Batch], factor: Factor = _one) -> dict[str, Tensor]:
         state = random_state()
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         counts: dict[str, Tensor] = {}
         for batch in batches:
-            for name, term in self._terms(batch).items():
+            for name, term in self._terms(batch, factor).items():
                 counts[name] = counts.get(name, torch.zeros((), device=term.sum.device)) + _count_of(term)
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
@@ -120,6 +135,61 @@ class GradientStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+class AlternatingStep:
+    """The step of a model whose parts are trained in turn: in every phase some parameters are updated by the gradient
+    of some terms, while the others stand still; gradients pass through these all the same.
+
+    Args:
+        model: a method with ``phases(epoch)``, a sequence of :class:`untrimmed.methods.protocol.Phase`; which
+            parameters a phase has is the same in all epochs, and each has an optimiser of its own.
+        settings: of the training.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+        self.model = model
+        self.steps = [GradientStep(model, settings, phase.parameters) for phase in self._phases(0.0)]
+
+    def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
+        """All phases, one after the other, on the same batches; ``loss`` and ``gradient_norm`` are of all of them."""
+        values: dict[str, float] = {"loss": 0.0, "gradient_norm": 0.0}
+        for phase, step in zip(self._phases(epoch), self.steps, strict=True):
+            with _others_frozen(self.model, phase.parameters):
+                found = step(batches, epoch, phase.factor)
+            found["loss"] += values["loss"]
+            found["gradient_norm"] = math.hypot(found["gradient_norm"], values["gradient_norm"])
+            values |= found
+        return values
+
+    def _phases(self, epoch: float) -> Sequence[Phase]:
+        phases: Callable[[float], Sequence[Phase]] = self.model.phases  # type: ignore[assignment]
+        return phases(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {f"phase {number}": step.state_dict() for number, step in enumerate(self.steps)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for number, step in enumerate(self.steps):
+            step.load_state_dict(state[f"phase {number}"])
+
+
+@contextmanager
+def _others_frozen(model: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    kept = {id(parameter) for parameter in parameters}
+    others = [each for each in model.parameters() if each.requires_grad and id(each) not in kept]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def make_step(model: nn.Module, settings: TrainSettings) -> Step:
+    """The step of a method: by turns if it has ``phases``, else one gradient of all its terms."""
+    return AlternatingStep(model, settings) if hasattr(model, "phases") else GradientStep(model, settings)
 
 
 def autocast(device: torch.device, precision: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.losses import Term
+from untrimmed.methods.protocol import Phase
 from untrimmed.timemap import TimeMap
 from untrimmed.training.ema import Ema
-from untrimmed.training.optim import GradientStep, NonFiniteLossError, make_optimizer
+from untrimmed.training.optim import AlternatingStep, GradientStep, NonFiniteLossError, make_optimizer, make_step
 from untrimmed.training.settings import OptimSettings, TrainSettings
 
 
@@ -125,11 +127,13 @@ def test_step_epochs_without_step_schedule_are_refused() -> None:
 
 def test_weight_decay_can_spare_biases() -> None:
     model = Toy()
-    groups = make_optimizer(model, OptimSettings(name="adamw", decay_all=False, weight_decay=0.3)).param_groups
+    groups = make_optimizer(
+        model.parameters(), OptimSettings(name="adamw", decay_all=False, weight_decay=0.3)
+    ).param_groups
     assert [len(g["params"]) for g in groups] == [1, 1]
     assert [g["weight_decay"] for g in groups] == [0.3, 0.0]
-    assert isinstance(make_optimizer(model, OptimSettings(name="sgd")), torch.optim.SGD)
-    assert type(make_optimizer(model, OptimSettings(name="adam"))) is torch.optim.Adam
+    assert isinstance(make_optimizer(model.parameters(), OptimSettings(name="sgd")), torch.optim.SGD)
+    assert type(make_optimizer(model.parameters(), OptimSettings(name="adam"))) is torch.optim.Adam
 
 
 def test_clipping_bounds_the_update() -> None:
@@ -170,3 +174,64 @@ def test_ema_follows_the_formula_and_swaps_back() -> None:
     assert other.updates == 3
     torch.testing.assert_close(other.average["layer.weight"], expected)
     assert math.isclose(other.decay, 0.9)
+
+
+class TwoParts(nn.Module):
+    """A model of two parts that are trained in turn; the second term's gradient passes through the first part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(2, 2)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"out": self.second(self.first(batch.features.mean(2)))}
+
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+        return {"a": Term(raw["out"].square().sum(), 1.0), "b": Term(raw["out"].abs().sum(), 1.0)}
+
+    def phases(self, epoch: float) -> list[Phase]:
+        return [
+            Phase(list(self.first.parameters()), {"a": 0.5}.get),
+            Phase(list(self.second.parameters()), {"b": min(epoch, 1.0)}.get),
+        ]
+
+
+def test_parts_are_trained_in_turn_each_by_its_own_terms() -> None:
+    torch.manual_seed(0)
+    model = TwoParts()
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=0.1, momentum=0, weight_decay=0))
+    step = make_step(model, settings)
+    assert isinstance(step, AlternatingStep)
+    batch = make_batch(2, 4)
+    expected = deepcopy(model)
+    gradient = torch.autograd.grad(0.5 * expected.loss(expected(batch), batch)["a"].sum, [*expected.first.parameters()])
+    for parameter, slope in zip(expected.first.parameters(), gradient, strict=True):
+        parameter.data -= 0.1 * slope
+    gradient = torch.autograd.grad(expected.loss(expected(batch), batch)["b"].sum, [*expected.second.parameters()])
+    for parameter, slope in zip(expected.second.parameters(), gradient, strict=True):
+        parameter.data -= 0.1 * slope
+    values = step([batch], 2.0)
+    assert values.keys() == {"a", "b", "loss", "gradient_norm"}
+    for ours, theirs in zip(model.parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+        assert ours.requires_grad
+    before = deepcopy(model.second.state_dict())
+    step([batch], 0.0)  # the second phase has no weight yet
+    assert all(torch.equal(before[name], value) for name, value in model.second.state_dict().items())
+
+
+def test_the_state_of_every_phase_is_kept() -> None:
+    torch.manual_seed(0)
+    settings = TrainSettings(optim=OptimSettings(name="adam", lr=0.1))
+    models = TwoParts(), TwoParts()
+    first, second = (AlternatingStep(model, settings) for model in models)
+    batch = make_batch(2, 4)
+    first([batch], 1.0)
+    models[1].load_state_dict(models[0].state_dict())
+    second.load_state_dict(first.state_dict())
+    first([batch], 1.0), second([batch], 1.0)
+    assert all(torch.equal(*pair) for pair in zip(models[0].parameters(), models[1].parameters(), strict=True))
+
+
+def test_a_model_without_phases_takes_one_gradient() -> None:
+    assert isinstance(make_step(nn.Linear(1, 1), TrainSettings()), GradientStep)

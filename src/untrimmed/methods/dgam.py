@@ -1,0 +1,307 @@
+"""DGAM: discriminative and generative attention modelling (Shi, Dai, Mu and Wang, CVPR 2020). From video labels alone.
+
+Attention says of each step whether it is action. It is learned from two sides: the features it pools must tell the
+video's classes, and a conditional VAE that draws features given the attention must draw those that are there::
+
+    features x_t -> attention a_t in [0, 1]
+    discriminative  classes of sum(a x) / sum(a): the video's labels; of sum((1 - a) x) / sum(1 - a): background
+    guide           a_t agrees with the smoothed softmax of the steps' own classes
+    generative      z ~ N(a_t, 1), x'_t = decoder(z, a_t): close to x_t
+
+The two are trained in turn (:meth:`DGAM.phases`): first the VAE, by reconstruction and KL divergence from N(a_t, 1),
+while the attention stands still, then the rest while the VAE does. Here both happen on every batch; the authors pass
+over all videos for the one, then for the other. So an epoch of either has seen every video for both.
+
+Two streams (RGB and flow, the halves of the features) are two such networks, trained side by side. Each cuts segments
+from its own attention and classes; they are scored by both. Labels are of the streams' mean class scores.
+
+What differs from the authors' code, and why
+- A video whose only class is number 0 keeps its detections; segments of both streams are suppressed together.
+- The pooled features are divided by the sum of the attention in training as in inference (theirs: plus 1 in training).
+- The outer-inner contrast is that of the other hosts: their weight of 0.3 for the mean on either side is 0.6 for the
+  mean of both, and a segment's class score is added.
+- Random segments are drawn anew every epoch, not every ten.
+
+An enhancer of features (:mod:`untrimmed.methods.enhancer`), one for each stream, is given, as scores, the highest
+softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
+enhanced features, which are what the attention sees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from untrimmed.data.batch import Batch
+from untrimmed.errors import InputError
+from untrimmed.layers.activation import masked_mean
+from untrimmed.layers.conv import masked
+from untrimmed.layers.proposals import Found, Scoring, proposals
+from untrimmed.losses import Term
+from untrimmed.losses.weak import cross_entropy_term
+from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
+from untrimmed.methods.protocol import Phase, Raw, StepDetections
+from untrimmed.methods.weak import known_labels, number_curves, ranked
+
+VAE_TERMS = (".divergence", ".reconstruction")
+GENERATIVE_TERM = ".generative"
+
+
+class StreamConfig(BaseModel):
+    """What differs from stream to stream; defaults are those of RGB on THUMOS14."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thresholds: tuple[float, ...] = Field((0.03,), min_length=1, description="of the curves that segments are cut from")
+    reconstruction: float = Field(0.5, ge=0, description="weight of the generative loss of the attention")
+    own: float = Field(0.35, ge=0, le=1, description="share of its own classes in the scores of its segments")
+
+
+class Config(BaseModel):
+    """Settings of DGAM; defaults are those of the paper's code on THUMOS14."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    streams: tuple[StreamConfig, ...] = Field(
+        (StreamConfig(), StreamConfig(thresholds=(0.08,), reconstruction=0.3, own=0.65)),
+        min_length=1,
+        max_length=2,
+        description="the features are divided into as many equal parts",
+    )
+    attention_channels: int = Field(256, ge=1, description="of the hidden layer of the attention")
+    latent: int = Field(128, ge=1, description="dimensions of z")
+    hidden: int = Field(128, ge=1, description="channels of the VAE's hidden layers")
+    foreground: float = Field(1.0, ge=0, description="weight of the classes of the pooled action")
+    background: float = Field(0.03, ge=0, description="weight of those of the pooled background")
+    guide: float = Field(0.1, ge=0, description="weight of the agreement of attention and classes")
+    guide_sigma: float = Field(1.0, gt=0, description="of the smoothing of the classes over time, in steps")
+    divergence: float = Field(0.1, ge=0, description="weight of the KL divergence in the loss of the VAE")
+    generative: float = Field(10.0, ge=0, description="weight of the loss of the VAE")
+    warmup_epochs: float = Field(300.0, ge=0, description="over which both generative weights rise from 0")
+    class_threshold: float = Field(0.1, ge=0, le=1, description="video score from which on a class is detected")
+    classes_share: float = Field(
+        0.8, ge=0, le=1, description="of the classes in the curves that are cut; else attention"
+    )
+    scoring: Scoring = Scoring(outer_weight=0.6)
+    enhance: Mapping[str, Any] | None = Field(None, description="an enhancer of the features: {name: ..., settings}")
+    enhance_scores: Literal["attended", "plain"] = Field(
+        "attended", description="scores for the enhancer: softmax with the attention, or without it"
+    )
+
+
+class Generator(nn.Module):
+    """The conditional VAE: features of a step given its attention."""
+
+    def __init__(self, channels: int, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.encoder = _perceptron(channels + 1, hidden, 2 * latent)
+        self.decoder = _perceptron(latent + 1, hidden, channels)
+        self.latent = latent
+
+    def encode(self, features: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T) and (B, T) -> mean and log variance of z, (B, latent, T) each."""
+        mean, log_variance = self.encoder(torch.cat((features, attention[:, None]), 1)).chunk(2, 1)
+        return mean, log_variance
+
+    def decode(self, z: Tensor, attention: Tensor) -> Tensor:
+        """(B, latent, T) and (B, T) -> features (B, C, T)."""
+        drawn: Tensor = self.decoder(torch.cat((z, attention[:, None]), 1))
+        return drawn
+
+
+def _perceptron(channels: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers, of each step alone."""
+    sizes = ((channels, hidden), (hidden, hidden))
+    layers = [layer for size in sizes for layer in (nn.Conv1d(*size, 1), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Conv1d(hidden, outputs, 1))
+
+
+class Stream(nn.Module):
+    """The network of one stream."""
+
+    def __init__(self, config: Config, channels: int, classes: int, enhance: Enhance) -> None:
+        super().__init__()
+        self.enhance: Any = enhance(channels)
+        channels = self.enhance.channels
+        self.attention = nn.Sequential(
+            nn.Conv1d(channels, config.attention_channels, 1), nn.ReLU(), nn.Conv1d(config.attention_channels, 1, 1)
+        )
+        self.classify = nn.Linear(channels, classes + 1)
+        self.generator = Generator(channels, config.hidden, config.latent)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Raw:
+        """(B, C, T) of one stream -> what :meth:`DGAM.forward` says of it."""
+        features, state = self.enhance(features, mask)
+        attention = self.attention(features).sigmoid()[:, 0] * mask
+        raw = {
+            "attention": attention,
+            "activations": masked(self.classify(features.mT).mT, mask),
+            "foreground": self.classify(masked_mean(features, attention)),
+            "background": self.classify(masked_mean(features, (1 - attention) * mask)),
+            **in_raw(state),
+        }
+        return raw | self._generated(features, attention) if self.training else raw
+
+    def _generated(self, features: Tensor, attention: Tensor) -> Raw:
+        given = attention.detach()
+        mean, log_variance = self.generator.encode(features.detach(), given)
+        z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        prior = attention[:, None] + torch.randn_like(mean)
+        return {
+            "features": features.detach(),
+            "mean": mean,
+            "log_variance": log_variance,
+            "reconstructed": self.generator.decode(z, given),
+            "drawn": self.generator.decode(prior, attention),
+        }
+
+
+class DGAM(nn.Module):
+    """The network.
+
+    Args:
+        config: settings.
+        channels: of the features.
+        classes: number of labels.
+        enhance: makes the enhancer of the features of a stream.
+
+    Raises:
+        InputError: if there are two streams and the number of channels is odd.
+    """
+
+    def __init__(self, config: Config, channels: int, classes: int, enhance: Enhance = Identity) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        count = len(config.streams)
+        if channels % count:
+            raise InputError(f"method dgam: {channels} channels cannot be halved; with one stream set one in `streams`")
+        self.streams = nn.ModuleList(Stream(config, channels // count, classes, enhance) for _ in range(count))
+
+    def forward(self, batch: Batch) -> Raw:
+        """The network on windows of any length.
+
+        Returns:
+            Of stream s, under ``s.``: ``attention`` (B, T) in [0, 1]; ``activations`` (B, K + 1, T) of the classes
+            and, last, of background; ``foreground`` and ``background`` (B, K + 1), logits of the pooled features; the
+            state of the enhancer; and in training what the VAE says: ``features``, ``reconstructed`` and ``drawn``
+            (B, C, T), ``mean`` and ``log_variance`` (B, latent, T).
+        """
+        mask = batch.mask
+        parts = batch.features.chunk(len(self.streams), 1)
+        return {
+            f"{number}.{name}": value
+            for number, (stream, features) in enumerate(zip(self.streams, parts, strict=True))
+            for name, value in stream(features, mask).items()
+        }
+
+    def phases(self, epoch: float) -> list[Phase]:
+        """First the VAE, then all the rest; the generative terms gain weight over the first epochs."""
+        rise = min(epoch / self.config.warmup_epochs, 1.0) if self.config.warmup_epochs else 1.0
+        generators = [each for name, each in self.named_parameters() if ".generator." in name]
+        others = [each for name, each in self.named_parameters() if ".generator." not in name]
+        return [
+            Phase(generators, lambda term: rise if term.endswith(VAE_TERMS) else None),
+            Phase(
+                others,
+                lambda term: None if term.endswith(VAE_TERMS) else rise if term.endswith(GENERATIVE_TERM) else 1.0,
+            ),
+        ]
+
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+        """The terms of every stream: ``foreground``, ``background``, ``guide``, those of the enhancer, and in training
+        ``divergence`` and ``reconstruction`` of the VAE and ``generative``, what the attention learns from it."""
+        labels, mask = known_labels(batch, self.classes), batch.mask
+        terms: dict[str, Term] = {}
+        for number, (settings, stream) in enumerate(zip(self.config.streams, self.streams, strict=True)):
+            said = from_raw(raw, f"{number}.")
+            found = self._discriminative(said, labels, mask)
+            if "drawn" in said:
+                found |= self._generative(said, mask, settings.reconstruction)
+            scores = said["activations"].softmax(1)[:, : self.classes].amax(1) * mask
+            if self.config.enhance_scores == "attended":
+                scores = scores * said["attention"]
+            found |= stream.enhance.loss(from_raw(said), scores)  # type: ignore[union-attr, operator]
+            terms |= {f"{number}.{name}": term for name, term in found.items()}
+        return terms
+
+    def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor) -> dict[str, Term]:
+        config, attention = self.config, said["attention"]
+        nothing, everything = torch.zeros_like(labels), torch.ones_like(labels[:, :1])
+        actions = torch.cat((labels, everything * 0), 1)
+        shares = smoothed(said["activations"].detach().softmax(1), mask, config.guide_sigma)
+        agreeing = (shares[:, :-1] * labels[:, :, None]).amax(1), 1 - shares[:, -1]
+        apart = sum(((attention - each).abs() * mask).sum() for each in agreeing)
+        return {
+            "foreground": cross_entropy_term(said["foreground"], actions, weight=config.foreground),
+            "background": cross_entropy_term(
+                said["background"], torch.cat((nothing, everything), 1), weight=config.background
+            ),
+            "guide": Term(torch.as_tensor(apart), mask.sum(), config.guide),
+        }
+
+    def _generative(self, said: Raw, mask: Tensor, weight: float) -> dict[str, Term]:
+        config, features = self.config, said["features"]
+        mean, log_variance = said["mean"], said["log_variance"]
+        shift = mean - said["attention"].detach()[:, None]
+        divergence = (log_variance.exp() + shift.square() - 1 - log_variance) / 2
+        count = mask.sum()
+
+        def over_steps(values: Tensor, weight: float) -> Term:
+            return Term(masked(values, mask).sum(), count * values.shape[1], weight)
+
+        return {
+            "divergence": over_steps(divergence, config.generative * config.divergence),
+            "reconstruction": over_steps((said["reconstructed"] - features).square(), config.generative),
+            "generative": over_steps((said["drawn"] - features).square(), weight),
+        }
+
+    @torch.no_grad()
+    def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
+        """Segments of both streams, of every class that occurs, with scores of contrast and class in [0, 1]."""
+        config, mask, streams = self.config, batch.mask, self._streams(raw)
+        scores = torch.stack([said["foreground"].softmax(1)[:, : self.classes] for said in streams]).mean(0)
+        classes = [said["activations"][:, : self.classes].sigmoid() for said in streams]
+        parts = []
+        for number, (settings, said) in enumerate(zip(config.streams, streams, strict=True)):
+            attention = said["attention"][:, None]
+            own, other = classes[number], classes[number - 1]
+            cut = attention * (config.classes_share * own + (1 - config.classes_share) * attention)
+            scored = attention.square() * (settings.own * own + (1 - settings.own) * other)
+            parts.append(
+                proposals(scored, mask, scores, config.class_threshold, config.scoring, [(cut, settings.thresholds)])
+            )
+        found = Found(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        return ranked(found, len(batch), config.scoring.keep)
+
+    def _streams(self, raw: Raw) -> list[Raw]:
+        return [
+            {name: value.float() for name, value in from_raw(raw, f"{number}.").items()}
+            for number in range(len(self.streams))
+        ]
+
+    @torch.no_grad()
+    def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:
+        """Attention times the steps' own classes, and the attention, averaged over streams."""
+        streams = self._streams(raw)
+        attention = torch.stack([said["attention"] for said in streams]).mean(0)
+        seen = [said["attention"][:, None] * said["activations"][:, : self.classes].softmax(1) for said in streams]
+        return number_curves(torch.stack(seen).mean(0), attention, batch.mask)
+
+
+def smoothed(curves: Tensor, mask: Tensor, sigma: float) -> Tensor:
+    """Curves (B, K, T) smoothed by a Gaussian of ``sigma`` steps, over the steps of the mask (B, T) only."""
+    reach = math.ceil(3 * sigma)
+    place = torch.arange(-reach, reach + 1, device=curves.device, dtype=curves.dtype)
+    kernel = (-(place / sigma).square() / 2).exp()[None, None]
+    weights = mask.to(curves.dtype)[:, None]
+    batch, classes, steps = curves.shape
+    summed = F.conv1d((curves * weights).reshape(batch * classes, 1, steps), kernel, padding=reach)
+    share = F.conv1d(weights, kernel, padding=reach).clamp(min=torch.finfo(curves.dtype).eps)
+    return summed.view(batch, classes, steps) / share * weights
