@@ -61,14 +61,16 @@ def detect(
         write_detections(detections.select(detections.scores >= threshold), vtt, "webvtt")
         typer.echo(f"subtitles: {vtt}")
     if report is not None:
-        from untrimmed.report.timeline import link, render
+        from untrimmed.report.media import link
+        from untrimmed.report.viewer import ResultSet, render
 
         linked = {
             name: link(file, report, embed=embed) for name, file in files.items() if file.suffix != FEATURE_SUFFIX
         }
         known = {name: value for name, value in durations.items() if value is not None}
         title = f"Detections of {model}"
-        write_text(report, render(detections, title=title, sources=linked, durations=known, threshold=threshold))
+        shown_set = ResultSet(detections, str(model))
+        write_text(report, render([shown_set], title=title, sources=linked, durations=known, threshold=threshold))
         typer.echo(f"page: {report}")
     if failed:
         raise typer.Exit(1)

@@ -61,16 +61,27 @@ def fragment(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-def page(title: str, *fragments: str, lead: str = "") -> str:
+def page(title: str, *fragments: str, lead: str = "", styles: str = "", script: str = "", policy: str = "") -> str:
     """A whole HTML document.
 
     Args:
         title: plain text, for the tab and the heading.
         fragments: finished HTML, in order.
         lead: plain text under the heading.
+        styles: style sheet of the page, besides that of every page.
+        script: an ES module.
+        policy: the page's Content-Security-Policy.
     """
-    body = Markup("\n").join(Markup(part) for part in fragments)
-    return fragment("page.html", title=title, lead=lead, body=body, version=__version__)
+    return fragment(
+        "page.html",
+        title=title,
+        lead=lead,
+        body=Markup("\n").join(Markup(part) for part in fragments),
+        styles=Markup(styles),
+        script=Markup(script),
+        policy=Markup(policy),
+        version=__version__,
+    )
 
 
 @cache

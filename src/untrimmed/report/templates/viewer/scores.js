@@ -1,0 +1,64 @@
+// The threshold slider, and precision and recall as it moves: of all videos, and of the open one.
+import { index } from "./data.js";
+import { $, clamp, element } from "./dom.js";
+import { items, passes } from "./lanes.js";
+import { on, reaches, state, tell } from "./state.js";
+
+const cuts = index.cuts;
+const name = (right, of) => (of ? (right / of).toFixed(3) : "-");
+
+const placeOf = (threshold) =>
+  clamp(Math.round((threshold - cuts[0]) / (cuts[1] - cuts[0])), 0, cuts.length - 1);
+
+// True positives, false positives and instances of all videos, over the classes that are shown.
+function overall(set) {
+  const sweep = index.sweeps[set];
+  const place = placeOf(state.threshold);
+  const sum = { right: 0, wrong: 0, instances: 0 };
+  sweep.labels.forEach((label, row) => {
+    if (state.hiddenLabels.has(index.labels[label])) return;
+    sum.right += sweep.right[row][place];
+    sum.wrong += sweep.wrong[row][place];
+    sum.instances += sweep.instances[row];
+  });
+  return sum;
+}
+
+function here(set) {
+  const { truth, found } = items();
+  const chosen = found.filter((one) => one.set === set && one.kind >= 0 && reaches(one.score) && !state.hiddenLabels.has(one.label));
+  const wanted = truth.filter((one) => one.finders?.length && !state.hiddenLabels.has(one.label));
+  const right = chosen.filter((one) => one.kind === 0).length;
+  return { right, wrong: chosen.length - right, instances: wanted.length };
+}
+
+function row(title, { right, wrong, instances }) {
+  const cells = [name(right, right + wrong), name(right, instances), wrong, instances - right];
+  return element("tr", {}, element("th", { scope: "row", textContent: title }), ...cells.map((textContent) => element("td", { textContent })));
+}
+
+function showScores() {
+  $("threshold-value").textContent = String(Number(state.threshold.toPrecision(3)));
+  const { truth, found } = items();
+  const visible = [...truth, ...found].filter(passes);
+  const seen = visible.filter((one) => one.what === "found").length;
+  $("seen").textContent = index.sets.length ? `${seen} of ${found.length} detections shown` : "";
+  if (!index.scored) return;
+  const rows = index.sets.flatMap((set, place) => {
+    const letter = index.sets.length > 1 ? ` ${"AB"[place]}` : "";
+    return [row(`This video${letter}`, here(place)), row(`All videos${letter}`, overall(place))];
+  });
+  $("live").replaceChildren(...rows);
+}
+
+export function startScores() {
+  const slider = $("threshold");
+  [slider.min, slider.max, slider.step] = [cuts[0], cuts[cuts.length - 1], cuts[1] - cuts[0]];
+  state.threshold = cuts[placeOf(state.threshold)];
+  slider.value = state.threshold;
+  slider.addEventListener("input", () => {
+    state.threshold = cuts[placeOf(Number(slider.value))];
+    tell("threshold");
+  });
+  on("video threshold filter edit", showScores);
+}

@@ -1,0 +1,102 @@
+"""One page to look at a detector's work and to mend the labels: video, lanes, curves, errors, corrections, numbers.
+
+The page works from a file, without a server and without any request: data, style and script are inside, and videos
+are linked by relative path (or put inside, if asked for). ``templates/viewer`` holds its parts: plain HTML, CSS and ES
+modules, put together by :mod:`untrimmed.report.bundle`; :mod:`untrimmed.report.viewer_data` describes the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from untrimmed.report import bundle
+from untrimmed.report.page import fragment, page
+from untrimmed.report.viewer_data import ResultSet, collect, to_json
+from untrimmed.types import Annotations
+
+__all__ = ["ResultSet", "render"]
+
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "media-src 'self' file: data: blob:; connect-src 'self'"
+)
+"""What a browser may load for the page: nothing but its own parts, the videos, and (when served) its server."""
+
+
+def render(
+    results: Sequence[ResultSet],
+    annotations: Annotations | None = None,
+    *,
+    title: str,
+    sources: Mapping[str, str] | None = None,
+    durations: Mapping[str, float] | None = None,
+    facts: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+    sections: Sequence[str] = (),
+    threshold: float | None = None,
+    tiou: float = 0.5,
+    protocol: str | None = None,
+    most: int = 300,
+    annotate: bool = False,
+    served: bool = False,
+) -> str:
+    """The page as text.
+
+    Args:
+        results: none, one or two result files; a detection without label is shown under "(no label)".
+        annotations: the truth, if there is one; only its videos among those of the results are shown. A list
+            ``classes`` among its further keys adds classes that have no instance yet.
+        title: heading of the page.
+        sources: video id -> URL of its file, see :func:`untrimmed.report.media.video_sources`.
+        durations: video id -> seconds, for videos whose truth does not say it.
+        facts: pairs shown as small cards at the top; the second may hold a line break.
+        notes: sentences shown under them.
+        sections: finished HTML that follows, see :mod:`untrimmed.report.sections`.
+        threshold: score at which the slider starts; None: that of the highest F1 at ``tiou``, or 0.2 without truth.
+        tiou: overlap from which a detection has found an instance, for kinds of error, precision and recall.
+        protocol: as for :func:`untrimmed.evaluation.evaluate`.
+        most: detections kept a video and result file, those of the highest scores; a note says so where some are
+            left out.
+        annotate: show all videos of the annotations, and every class in every video.
+        served: offer to save corrections through the server the page comes from.
+
+    Raises:
+        InputError: for an unknown protocol or a tIoU out of range.
+    """
+    content = collect(
+        results,
+        annotations,
+        sources=sources or {},
+        durations=durations or {},
+        threshold=threshold,
+        tiou=tiou,
+        protocol=protocol,
+        most=most,
+        annotate=annotate,
+    )
+    index = {**content.index, "served": served, "title": title}
+    viewer = fragment(
+        "viewer/viewer.html",
+        facts=[(name, *value.split("\n")) for name, value in facts],
+        notes=[*notes, *content.notes],
+        scored=index["scored"],
+        has_truth=index["has_truth"],
+        annotate=annotate,
+        served=served,
+        sets=index["sets"],
+        tiou=f"{tiou:g}",
+        several=len(index["videos"]) > 1,
+    )
+    data = [Markup('<script type="application/json" id="index">{}</script>').format(to_json(index))]
+    data += [
+        Markup('<script type="application/json" id="video-{}">{}</script>').format(number, to_json(block))
+        for number, block in enumerate(content.blocks)
+    ]
+    data.append(
+        Markup('<script type="application/json" id="annotations">{}</script>').format(to_json(content.annotations))
+    )
+    return page(
+        title, viewer, *sections, "\n".join(data), styles=bundle.styles(), script=bundle.script(), policy=POLICY
+    )

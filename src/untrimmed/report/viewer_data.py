@@ -1,0 +1,298 @@
+"""What the viewer's page holds: an index of all videos, and a block for each that is read when it is opened.
+
+Index::
+
+    {"labels": [class names], "sets": [names of the result files], "kinds": [names], "threshold": 0.2,
+     "cuts": [score thresholds], "tiou": 0.5, "has_truth": true, "annotate": false, "key": "...",
+     "sweeps": [{"labels": [..], "instances": [..], "right": [[..]], "wrong": [[..]]}],       one a result file
+     "videos": [{"id", "duration", "sure", "source", "subset", "instances", "sets": [[ap, missed, false]], "teach"}]}
+
+Block of a video::
+
+    {"truth": [[label, start, end, [score of the finder, or null, a result file each]]],
+     "sets": [[[label, start, end, score, kind]]],                                      kind -1: not scored
+     "curves": [{"start", "step", "curves": {name: [values in thousandths]}}]}          null where there are none
+
+Labels are numbers into the index's list; times are seconds, rounded to milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from untrimmed.errors import InputError
+from untrimmed.evaluation.false_positives import KINDS
+from untrimmed.evaluation.judgement import Judgement, judge, score_cuts
+from untrimmed.evaluation.protocols import Protocol, protocol_of
+from untrimmed.evaluation.suggestion import suggest
+from untrimmed.formats.activitynet import truth_content
+from untrimmed.types import Annotations, Detections, Video
+
+NO_LABEL = "(no label)"
+CURVES = 16
+"""Curves kept a video: those with names of their own, then those of the classes that occur in it."""
+CURVE_STEPS = 2000
+FALLBACK = 0.2
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """One result file in the page.
+
+    Args:
+        detections: what was found.
+        name: how the page calls it.
+        curves: content of the run's ``curves.json``, or None.
+    """
+
+    detections: Detections
+    name: str = "detections"
+    curves: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What :func:`collect` gathers: the index, a block a video, the annotations to correct, and sentences to show."""
+
+    index: Mapping[str, Any]
+    blocks: Sequence[Mapping[str, Any]]
+    annotations: Mapping[str, Any]
+    notes: Sequence[str]
+
+
+def collect(
+    results: Sequence[ResultSet],
+    annotations: Annotations | None,
+    *,
+    sources: Mapping[str, str],
+    durations: Mapping[str, float],
+    threshold: float | None,
+    tiou: float,
+    protocol: str | None,
+    most: int,
+    annotate: bool,
+) -> Content:
+    """Everything the page holds; arguments as for :func:`untrimmed.report.viewer.render`."""
+    names = {video_id: None for one in results for video_id in one.detections.video_ids}
+    if annotate and annotations is not None:
+        names |= dict.fromkeys(annotations.videos)
+    ids = tuple(names)
+    labels = _labels(results, annotations)
+    number = {name: index for index, name in enumerate(labels)}
+    every = np.concatenate([one.detections.scores for one in results]) if results else np.empty(0)
+    cuts = score_cuts(every)
+    part = (
+        Annotations.of(annotations.videos[name] for name in ids if name in annotations.videos) if annotations else None
+    )
+    judged = _judged(results, part, protocol, tiou, cuts)
+    if threshold is None:
+        threshold = judged[0].best if judged else FALLBACK
+    teach = _worth(results, part)
+    blocks, videos, cut = [], [], 0
+    by_video = [_rows_by_video(one.detections) for one in results]
+    for video_id in ids:
+        known = part.videos.get(video_id) if part else None
+        found = []
+        for place, one in enumerate(results):
+            rows = by_video[place].get(video_id, np.empty(0, dtype=np.int64))
+            cut += max(0, len(rows) - most)
+            kinds = judged[place].kinds if judged else None
+            found.append(_detections(one.detections, rows[:most], kinds, number))
+        truth = _truth(known, judged, number)
+        curves = [_curves(one.curves, video_id, found[place], truth, labels) for place, one in enumerate(results)]
+        blocks.append({"truth": truth, "sets": found, "curves": curves})
+        sure = (known.duration if known else None) or durations.get(video_id)
+        ends = [item[2] for item in (*truth, *(row for rows in found for row in rows))]
+        videos.append(
+            {
+                "id": video_id,
+                "duration": float(sure or max([1.0, *ends])),
+                "sure": bool(sure),
+                "source": sources.get(video_id),
+                "subset": known.subset if known else "",
+                "instances": len(truth),
+                "sets": [
+                    _went(one, results[i].detections, by_video[i], video_id, threshold) for i, one in enumerate(judged)
+                ],
+                "teach": round(teach.get(video_id, 0.0), 4),
+            }
+        )
+    notes = (
+        [f"Only the {most} detections of the highest scores are shown of each video; {cut} are left out."]
+        if cut
+        else []
+    )
+    base = truth_content(annotations) if annotations else {"database": {}}
+    index = {
+        "labels": labels,
+        "sets": [one.name for one in results],
+        "kinds": KINDS,
+        "threshold": threshold,
+        "cuts": cuts.tolist(),
+        "tiou": tiou,
+        "has_truth": annotations is not None,
+        "scored": bool(judged),
+        "annotate": annotate,
+        "key": _key(base, ids),
+        "sweeps": [_sweep(one, number) for one in judged],
+        "videos": videos,
+    }
+    return Content(index, blocks, base, notes)
+
+
+def to_json(value: object) -> Markup:
+    """JSON that may stand in a script element: no ``<`` in it can end the element or begin a comment."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def read_curves(content: object, name: str) -> Mapping[str, Any]:
+    """The content of a ``curves.json``, looked at closely enough to be shown.
+
+    Raises:
+        InputError: if it is not of the form ``{"version": 1, "videos": {id: {"start", "step", "curves"}}}``.
+    """
+    videos = content.get("videos") if isinstance(content, dict) and content.get("version") == 1 else None
+    if not isinstance(videos, dict):
+        raise InputError(f'{name}: expected {{"version": 1, "videos": {{...}}}}, the curves of a run')
+    for video_id, entry in videos.items():
+        try:
+            start, step = float(entry["start"]), float(entry["step"])
+            values = np.concatenate(
+                [np.asarray(row, dtype=np.float64) for row in entry["curves"].values()] or [np.zeros(1)]
+            )
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise InputError(
+                f"{name}: video '{video_id}': expected numbers start, step and curves of numbers"
+            ) from None
+        if not (np.isfinite(values).all() and np.isfinite(start) and np.isfinite(step) and step > 0):
+            raise InputError(f"{name}: video '{video_id}': a number is not finite, or the step is not above 0")
+    return videos
+
+
+def _labels(results: Sequence[ResultSet], annotations: Annotations | None) -> list[str]:
+    labels = sorted(
+        {*(annotations.labels if annotations else ()), *(n for one in results for n in one.detections.labels)}
+    )
+    if annotations is not None and isinstance(extra := annotations.extra.get("classes"), list):
+        labels = sorted({*labels, *(name for name in extra if isinstance(name, str) and name)})
+    if any((one.detections.label < 0).any() for one in results):
+        labels.append(NO_LABEL)
+    return labels
+
+
+def _judged(
+    results: Sequence[ResultSet], part: Annotations | None, protocol: str | None, tiou: float, cuts: Any
+) -> list[Judgement]:
+    """One judgement a result file; none where the truth has nothing to find."""
+    if part is None:
+        return []
+    rules: Protocol = protocol_of(protocol, part)
+    if not any(label != rules.ambiguous for label in part.labels):
+        return []
+    return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
+
+
+def _worth(results: Sequence[ResultSet], part: Annotations | None) -> Mapping[str, float]:
+    if not results or any(len(one.detections) and one.detections.scores.min() < 0 for one in results):
+        return {}
+    return suggest(results[0].detections, part, results[1].detections if len(results) > 1 else None).videos
+
+
+def _rows_by_video(detections: Detections) -> dict[str, Any]:
+    """Video id -> its rows, best score first."""
+    order = np.lexsort((-detections.scores, detections.video))
+    bounds = np.searchsorted(detections.video[order], np.arange(len(detections.video_ids) + 1))
+    return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(detections.video_ids)}
+
+
+def _detections(detections: Detections, rows: Any, kinds: Any, number: Mapping[str, int]) -> list[list[Any]]:
+    names = [number[name] for name in detections.labels] + [number.get(NO_LABEL, -1)]
+    kind = kinds[rows].tolist() if kinds is not None else [-1] * len(rows)
+    return [
+        [names[label], round(start, 3), round(end, 3), float(f"{score:.6g}"), one]
+        for label, (start, end), score, one in zip(
+            detections.label[rows].tolist(),
+            detections.segments[rows].tolist(),
+            detections.scores[rows].tolist(),
+            kind,
+            strict=True,
+        )
+    ]
+
+
+def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str, int]) -> list[list[Any]]:
+    if video is None:
+        return []
+    rows = []
+    for row, (label, (start, end)) in enumerate(
+        zip(video.instances.labels, video.instances.segments.tolist(), strict=True)
+    ):
+        finders = [one.found[video.id][row] for one in judged]
+        # Nobody has to find an Ambiguous segment: it is found whatever the threshold.
+        shown = [None if score is None else float(f"{min(score, 1e9):.6g}") for score in finders]
+        rows.append([number[label], round(start, 3), round(end, 3), shown])
+    return rows
+
+
+def _went(
+    judged: Judgement, detections: Detections, by_video: Mapping[str, Any], video_id: str, threshold: float
+) -> list[Any] | None:
+    """AP, missed instances and false detections at the threshold the page starts with."""
+    if video_id not in judged.found:
+        return None
+    rows = by_video.get(video_id, np.empty(0, dtype=np.int64))
+    false = int(((judged.kinds[rows] > 0) & (detections.scores[rows] >= threshold)).sum())
+    missed = sum(score is None or score < threshold for score in judged.found[video_id])
+    ap = judged.ap.get(video_id)
+    return [None if ap is None else round(ap, 4), missed, false]
+
+
+def _sweep(judged: Judgement, number: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "labels": [number[name] for name in judged.classes],
+        "instances": judged.instances.tolist(),
+        "right": judged.right.tolist(),
+        "wrong": judged.wrong.tolist(),
+    }
+
+
+def _curves(
+    curves: Mapping[str, Any] | None,
+    video_id: str,
+    found: Sequence[Sequence[Any]],
+    truth: Sequence[Sequence[Any]],
+    labels: Sequence[str],
+) -> dict[str, Any] | None:
+    entry = curves.get(video_id) if curves else None
+    if entry is None:
+        return None
+    classes = set(labels)
+    occurring = dict.fromkeys(labels[row[0]] for row in (*truth, *found))
+    names = [name for name in entry["curves"] if name not in classes]
+    names += [name for name in occurring if name in entry["curves"]]
+    longest = max((len(values) for values in entry["curves"].values()), default=0)
+    fold = max(1, -(-longest // CURVE_STEPS))
+    kept = {name: _folded(entry["curves"][name], fold) for name in names[:CURVES]}
+    return {"start": float(entry["start"]), "step": float(entry["step"]) * fold, "curves": kept}
+
+
+def _folded(values: Sequence[float], fold: int) -> list[int]:
+    """Thousandths; of every ``fold`` values the highest, so that no peak is lost."""
+    array = np.asarray(values, dtype=np.float64)
+    padded = np.pad(array, (0, -len(array) % fold), mode="edge") if len(array) else array
+    result: list[int] = np.rint(1000 * padded.reshape(-1, fold).max(axis=1)).astype(int).tolist()
+    return result
+
+
+def _key(base: Mapping[str, Any], ids: Sequence[str]) -> str:
+    """Under which the browser keeps corrections: equal for equal truth, so that a page written anew finds them."""
+    shown = base if base["database"] else sorted(ids)
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:20]
