@@ -89,6 +89,11 @@ def make_backbone(
                 f"{nearest(key, ('name', 'options', 'weights_sha256'))}"
             )
     name, options = wanted["name"], wanted.get("options") or {}
+    if name == "imported":
+        raise InputError(
+            f"the features were imported ({options.get('from', 'of an unknown extractor')}), so videos cannot be read; "
+            "give features of the same extractor"
+        )
     if name not in BACKBONES:
         raise InputError(f"backbone '{name}' is not known: {nearest(name, BACKBONES)}")
     module, _, factory = BACKBONES[name].partition(":")

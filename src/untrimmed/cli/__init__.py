@@ -9,6 +9,7 @@ import typer
 
 from untrimmed import __version__
 from untrimmed.cli import (
+    annotate,
     check,
     compare,
     convert,
@@ -19,8 +20,10 @@ from untrimmed.cli import (
     evaluate,
     extract,
     fuse,
+    import_features,
     postprocess,
     simulate,
+    suggest,
     train,
     view,
 )
@@ -36,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(annotate.annotate)
 app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(train.configs)
@@ -47,8 +51,10 @@ app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command()(extract.extract)
 app.command(cls=ManyNumbers)(fuse.fuse)
+app.command()(import_features.import_features)
 app.command()(postprocess.postprocess)
 app.command()(simulate.simulate)
+app.command()(suggest.suggest)
 app.command()(train.train)
 app.command()(view.view)
 
