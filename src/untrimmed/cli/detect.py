@@ -35,6 +35,9 @@ def detect(
     from untrimmed.formats.io import write_text
     from untrimmed.inference import best_device, collect, load_model
 
+    for path in (out, report):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path}: folder {path.parent} does not exist; make it first")
     console = Console(stderr=True)
     files = find_sources(sources)
     detector = load_model(model, best_device(device))
