@@ -1,0 +1,57 @@
+"""Sum the rows of an experiment up: a Markdown table, mean and standard deviation over the seeds.
+
+python experiments/summary.py experiments/results/demo_vsgn.jsonl [--tiou 0.3 0.5 0.7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--tiou", nargs="*", default=["0.5"], help="columns besides the averages")
+    arguments = parser.parse_args()
+    rows = [json.loads(line) for line in arguments.results.read_text(encoding="utf-8").splitlines()]
+    print(table(rows, arguments.tiou))
+
+
+def table(rows: Sequence[Row], tious: Sequence[str]) -> str:
+    """The rows in the order in which they first come; scores times 100."""
+    names = list(dict.fromkeys(row["row"] for row in rows))
+    averages = list(rows[0]["averages"])
+    lengths = list(rows[0]["lengths"])
+    columns: list[tuple[str, Callable[[Row], float]]] = [(f"mAP@{t}", lambda row, t=t: row["mAP"][t]) for t in tious]
+    columns += [(f"mAP {name}", lambda row, name=name: row["averages"][name]) for name in averages]
+    columns += [
+        (name, lambda row, name=name: statistics.fmean(score for score in row["lengths"][name].values()))
+        for name in lengths
+        if all(score is not None for row in rows for score in row["lengths"][name].values())
+    ]
+    lines = ["| row | seeds | " + " | ".join(name for name, _ in columns) + " | s |"]
+    lines.append("|---" * (len(columns) + 3) + "|")
+    for name in names:
+        of_row = [row for row in rows if row["row"] == name]
+        cells = [spread([100 * value(row) for row in of_row]) for _, value in columns]
+        seconds = max(row["seconds"] for row in of_row)
+        lines.append(f"| {name} | {len(of_row)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and, of two values or more, standard deviation."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    return f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()
