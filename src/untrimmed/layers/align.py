@@ -9,8 +9,8 @@ into equal bins; in each bin the features are read at evenly spread positions an
     samples      . . . . . . . . . . . . . . . . . . . . . . . . . . . . . .
 
 Step i is the cell ``[i, i + 1)`` and its value stands at its centre. Between centres values are interpolated linearly;
-outside the video they are zero, so that half a step from its ends they begin to fade, and how far a window is padded
-with zeros changes nothing.
+the steps outside the video are zero, so features fade from half a step inside its ends to half a step outside, and how
+far a window is padded with zeros changes nothing.
 
 The reading is linear in the features, two steps a sample, and which steps with which weight depends on the length and
 on the part of the start after the decimal point alone: :class:`AlignPattern` keeps one row per such pair. A 1x1

@@ -92,7 +92,8 @@ class ProposalGrid:
         Args:
             nodes: (Q,) int64 nodes of a batch.
             present: (B, M) bool, which proposals there are; those of a window lie in runs of shown steps, as
-                :meth:`present` gives them.
+                :meth:`present` gives them. With ``"center"`` a window should have one run: no edge is promised to
+                lead from one to another.
             k: K, at least 1.
             similarity: ``"tiou"``, of those that overlap; or ``"center"``: the distance of centres, then the
                 difference of lengths.

@@ -81,7 +81,7 @@ class Config(BaseModel):
         (1, 10, 20, 30), min_length=1, description="of the atrous convolutions, in steps of the encoder (Table 6)"
     )
     neighbours: int = Field(4, ge=1, description="K of the graph over steps")
-    segmentation: Literal["classes", "binary", "off"] = Field(
+    segmentation: Literal["classes", "binary", "none"] = Field(
         "classes", description="what the segmentation loss tells apart (Tables 3 and 4)"
     )
     grid_step: int = Field(8, ge=1, description="eta of Eq. 8: starts and lengths of proposals are multiples, in steps")
@@ -102,7 +102,9 @@ class Config(BaseModel):
     class_agnostic: bool = Field(False, description="detections have no label; labels come by fusion")
     labels_per_proposal: int = Field(2, ge=1, description="most classes a proposal is given")
     score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped")
-    max_detections: int = Field(2000, ge=1, description="of a window, before suppression")
+    max_detections: int = Field(
+        10_000, ge=1, description="of a class in a window, before suppression: a long action has many near-copies"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Config:
@@ -315,7 +317,8 @@ class SegTAD(nn.Module):
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """All proposals within the video with the score ``s1 * s2``, or that times the mean probability of a class
-        for the likeliest ``labels_per_proposal``; at most ``max_detections`` of at least ``score_threshold``."""
+        for the likeliest ``labels_per_proposal``; of every class at most ``max_detections`` of at least
+        ``score_threshold``."""
         config, mask = self.config, batch.mask
         grid, _ = self._proposals(mask)
         scores = raw["scores"].float().sigmoid().prod(1)[:, None]
@@ -323,15 +326,22 @@ class SegTAD(nn.Module):
         if not config.class_agnostic:
             likely, labels = self._labels(raw["frames"].float(), grid)
             scores = scores * likely
-        scores = scores.masked_fill(~grid.present(mask)[:, None], -1).flatten(1)
-        best, index = scores.topk(min(config.max_detections, scores.shape[1]))
+        scores = scores.where(grid.present(mask)[:, None] & (scores >= config.score_threshold), 0)
+        most = min(config.max_detections, len(grid))
         found = []
-        for row in range(len(batch)):
-            kept = index[row, best[row] >= config.score_threshold]
-            segments = grid.segments[kept % max(1, len(grid))]
-            found.append(
-                StepDetections(segments, best[row, : len(kept)], labels[row].flatten()[kept], segments.mean(-1))
-            )
+        for row, names in zip(scores, labels, strict=True):
+            parts = []
+            for label in names[row > 0].unique():
+                # A proposal has each label once: what is left of its scores is that of this label.
+                best, index = row.where(names == label, 0).amax(0).topk(most)
+                kept = best > 0
+                parts.append((best[kept], index[kept], label.expand(int(kept.sum()))))
+            if not parts:
+                parts = [(row.new_zeros(0), names.new_zeros(0), names.new_zeros(0))]
+            score, number, label = (torch.cat(column) for column in zip(*parts, strict=True))
+            order = score.argsort(descending=True, stable=True)
+            segments = grid.segments[number[order]]
+            found.append(StepDetections(segments, score[order], label[order], segments.mean(-1)))
         return found
 
     def _labels(self, frames: Tensor, grid: ProposalGrid) -> tuple[Tensor, Tensor]:
