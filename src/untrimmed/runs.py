@@ -42,7 +42,8 @@ from untrimmed.methods.catalog import make_method
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.recipe import Recipe, split
 from untrimmed.training.loop import Watcher, fit
-from untrimmed.training.optim import GradientStep
+from untrimmed.training.optim import make_step
+from untrimmed.training.processes import ALONE, Processes
 from untrimmed.types import Annotations, Detections
 
 CONFIG_FILE = "config.yaml"
@@ -108,6 +109,7 @@ def train(
     resume: bool = False,
     watcher: Watcher | None = None,
     say: Callable[[str], None] = lambda text: None,
+    processes: Processes = ALONE,
 ) -> RunResult:
     """Train by a recipe, then detect, score and report.
 
@@ -118,6 +120,8 @@ def train(
         resume: go on with the run that is in the folder.
         watcher: is told of every step and epoch.
         say: is told in a sentence what happens next.
+        processes: that train together, see :func:`untrimmed.training.processes.joined`; all call this function. The
+            first writes the files, detects and scores; the others return without detections.
 
     Raises:
         InputError: if something of the input is wrong, or the folder holds another run.
@@ -125,9 +129,15 @@ def train(
     begun = time.time()
     parts = open_parts(recipe)
     fingerprint = json.dumps(_without_paths(recipe.to_dict()), sort_keys=True)
-    _prepare(out, recipe, resume)
+    if processes.world > 1:
+        fingerprint += f" in {processes.world} processes"
+    if processes.first:
+        _prepare(out, recipe, resume)
     _make_deterministic(recipe.train.seed)
-    standardise = Standardise.measure(parts.features, parts.training.videos) if recipe.data.standardise else None
+    standardise = None
+    if recipe.data.standardise:
+        measured = Standardise.measure(parts.features, parts.training.videos) if processes.first else None
+        standardise = processes.of_first(measured)
     dataset = LocalizationDataset(
         parts.training,
         parts.features,
@@ -148,13 +158,20 @@ def train(
         parts.features.backbone,
         _common_grid(parts),
     )
+    if not processes.first:
+        # All begin with the same weights, but each draws its own numbers in training.
+        torch.manual_seed(recipe.train.seed + 1_000_003 * processes.rank)
     feed = WindowFeed(
-        dataset, recipe.train.batch_size, accumulate=recipe.train.accumulate, workers=recipe.train.workers
+        dataset,
+        recipe.train.batch_size,
+        accumulate=recipe.train.accumulate,
+        rank=processes.rank,
+        world=processes.world,
+        workers=recipe.train.workers,
     )
-    make_step = getattr(method, "make_step", None)
     summary = fit(
         method,
-        make_step(recipe.train) if make_step else GradientStep(method, recipe.train),
+        make_step(method, recipe.train, processes),
         feed,
         recipe.train,
         out,
@@ -162,10 +179,13 @@ def train(
         evaluate=_validation(detector, parts) if len(parts.validation) else None,
         resume=resume,
         fingerprint=fingerprint,
-        watcher=watcher,
+        watcher=watcher if processes.first else None,
+        processes=processes,
     )
     summary["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     detector.training_info = summary
+    if not processes.first:
+        return RunResult(detector, None, None, {"training": summary})
     detector.save(out / MODEL_FILE)
     backbone = dict(parts.features.backbone or {})
     metrics: dict[str, Any] = {"training": summary, "simulated": bool(backbone.get("simulated", False))}
@@ -197,7 +217,8 @@ def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...
 def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
     """The scores of detections in some videos, against the truth with all its labels."""
     truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
-    return evaluate(detections, truth, recipe.evaluate.protocol, subset="all", tious=recipe.evaluate.tiou)
+    rules = recipe.evaluate
+    return evaluate(detections, truth, rules.protocol, subset="all", tious=rules.tiou, lengths=rules.lengths)
 
 
 def _validation(detector: Detector, parts: Parts) -> Callable[[nn.Module], dict[str, float]]:

@@ -23,8 +23,11 @@ def train(
     """Train a method; then detect in the test subset, score it and write a report.
 
     The folder holds config.yaml, model.safetensors, log.jsonl, results.json, metrics.json and report.html.
-    Ctrl-C stops after the step in hand; --resume goes on to the same bits.
+    Ctrl-C stops after the step in hand; --resume goes on to the same bits. On several GPUs or processes:
+    torchrun --nproc-per-node 2 -m untrimmed train ...
     """
+    from contextlib import ExitStack
+
     from untrimmed.cli.progress import TrainingBar
     from untrimmed.inference import best_device
     from untrimmed.recipe import load
@@ -32,21 +35,32 @@ def train(
     from untrimmed.runs import REPORT_FILE
     from untrimmed.runs import train as run
     from untrimmed.training.loop import InterruptedTraining
+    from untrimmed.training.processes import joined
 
     recipe = load(config, overrides or ())
     where = best_device(device)
-    with TrainingBar(recipe.train.epochs) as bar:
+    with joined() as processes, ExitStack() as stack:
+        if processes.world > 1 and where.type == "cuda":
+            where = best_device(f"cuda:{processes.local}")
+        bar = stack.enter_context(TrainingBar(recipe.train.epochs)) if processes.first else None
+        say = bar.say if bar else _nothing
         try:
-            result = run(recipe, out, device=where, resume=resume, watcher=bar, say=bar.say)
+            result = run(recipe, out, device=where, resume=resume, watcher=bar, say=say, processes=processes)
         except InterruptedTraining:
-            bar.say(f"stopped; go on with: untrimmed train {config} ... --out {out} --resume")
+            say(f"stopped; go on with: untrimmed train {config} ... --out {out} --resume")
             raise
+        if not processes.first:
+            return
     if result.evaluation is None:
         typer.echo(f"the run is in {out}; the recipe names no test subset, so there are no results and no report")
         return
     typer.echo(str(result.evaluation))
     write_run_report(out, videos)
     typer.echo(f"\nthe run is in {out}; look at {out / REPORT_FILE}")
+
+
+def _nothing(text: str) -> None:
+    """What the other processes say: the first speaks for all."""
 
 
 def configs() -> None:

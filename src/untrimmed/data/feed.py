@@ -21,7 +21,8 @@ class WindowFeed:
 
     A step takes ``batch_size * accumulate * world`` windows from a random order of the epoch's windows; each of the
     ``world`` processes gets every ``world``-th of them, in micro-batches of ``batch_size``. The last step of an epoch
-    takes what is left; fewer windows than processes are left out (none, if there is one process).
+    takes what is left, as many for each process as for the others, so that all make the same forward passes; fewer
+    windows than processes are left out (none, if there is one process).
 
     Args:
         dataset: its windows.
@@ -78,8 +79,9 @@ class WindowFeed:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each step of an epoch that this process takes, from ``first_step`` on."""
         order, windows = self.order(epoch), self.dataset.windows(epoch)
+        whole = len(order) // self.world * self.world
         steps = (
-            [windows[number] for number in order[begin : begin + self._step_size][self.rank :: self.world]]
+            [windows[number] for number in order[begin : min(begin + self._step_size, whole)][self.rank :: self.world]]
             for begin in range(first_step * self._step_size, self.steps(epoch) * self._step_size, self._step_size)
         )
         return self._ahead(steps) if self.workers else map(self._step, steps)

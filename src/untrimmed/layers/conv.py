@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -88,12 +89,22 @@ class Tower(nn.Module):
         return features
 
 
+def over_processes(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes that train together, with gradient; the tensor itself where there is
+    only one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return values
+    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    return total
+
+
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy, ICML 2015) whose statistics are those of the valid steps alone.
 
     How far windows are padded changes nothing. As in torch, running averages take the unbiased variance, and are what
     normalises in evaluation; they are buffers, so they are saved with the weights and a resumed training has them. A
-    training batch with one valid step, which has no variance, is normalised by the running averages.
+    training batch with one valid step, which has no variance, is normalised by the running averages. Where several
+    processes train together (torch.distributed), the statistics are those of the batches of all of them.
 
     Args:
         channels: C.
@@ -116,11 +127,11 @@ class MaskedBatchNorm(nn.Module):
         """Features (B, C, T) and the valid steps (B, T), bool -> (B, C, T), float32 at least, zero at other steps."""
         with torch.autocast(features.device.type, enabled=False):
             wide = masked(widened(features), mask)
-            count = mask.sum()
             mean, variance = self.mean.to(wide.dtype), self.variance.to(wide.dtype)
+            count = over_processes(mask.sum().to(wide.dtype)) if self.training else mask.sum()
             if self.training and int(count) > 1:
-                mean = wide.sum((0, 2)) / count
-                variance = masked(wide - mean[:, None], mask).square().sum((0, 2)) / count
+                mean = over_processes(wide.sum((0, 2))) / count
+                variance = over_processes(masked(wide - mean[:, None], mask).square().sum((0, 2))) / count
                 with torch.no_grad():
                     self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
                     self.variance.lerp_((variance * count / (count - 1)).to(self.variance.dtype), self.momentum)

@@ -4,6 +4,10 @@ What a run needs to go on after being killed is one file, ``state/last.pt``: wei
 random numbers, the position in the epoch and the length of the log. The order of the windows and every random choice
 in the data are functions of seed, epoch and video, so a resumed run ends with the same bits as one that was never
 interrupted.
+
+Several processes train together if :class:`~untrimmed.training.processes.Processes` says so: the step adds up their
+gradients, so all have the same weights, moving average and position; the first evaluates and writes, and what it
+decides holds for all.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.training.ema import Ema
 from untrimmed.training.log import JsonLines
 from untrimmed.training.optim import Step, random_state, set_random_state
+from untrimmed.training.processes import ALONE, Processes
 from untrimmed.training.settings import TrainSettings
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
@@ -78,6 +83,7 @@ def fit(
     resume: bool = False,
     fingerprint: str = "",
     watcher: Watcher | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Train a model; afterwards it wears the weights that were selected.
 
@@ -91,6 +97,7 @@ def fit(
         resume: go on from ``out/state/last.pt``.
         fingerprint: text that a resumed run must have in common with the one it continues (its config).
         watcher: is told of every step and epoch.
+        processes: that train together; all call this function, with the same weights and each with its own feed.
 
     Returns:
         A summary: epochs, steps, ``selected_epoch`` (counted from 1) and, if evaluated, ``validation_mAP``.
@@ -100,7 +107,7 @@ def fit(
         NonFiniteLossError: if the loss is no finite number; what was saved before stays.
         InterruptedTraining: after Ctrl-C, with the state saved.
     """
-    training = _Training(model, step, feed, settings, out, evaluate, fingerprint, watcher)
+    training = _Training(model, step, feed, settings, out, evaluate, fingerprint, watcher, processes)
     if resume:
         training.restore()
     with _stop_on_interrupt() as interrupted:
@@ -121,8 +128,10 @@ class _Training:
         evaluate: Evaluate | None,
         fingerprint: str,
         watcher: Watcher | None,
+        processes: Processes,
     ) -> None:
         self.model, self.step, self.feed, self.settings = model, step, feed, settings
+        self.processes = processes
         self.evaluate, self.fingerprint, self.watcher = evaluate, fingerprint, watcher
         self.ema = Ema(model, settings.ema) if settings.ema else None
         self.at = _Position()
@@ -141,19 +150,21 @@ class _Training:
         self.step.load_state_dict(state["step"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
-        set_random_state(state["random"])
+        others = state.get("random_of_others", [])
+        set_random_state([state["random"], *others][self.processes.rank])
         self.at, self.log_size = _Position(**state["position"]), state["log_size"]
 
     def run(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
-        self.log = JsonLines(self.log_path, self.log_size)
+        self.log = JsonLines(self.log_path, self.log_size) if self.processes.first else None
         try:
             while self.at.epoch < self.settings.epochs:
                 self._epoch(device, interrupted)
                 self._end_epoch()
-                if interrupted() and self.at.epoch < self.settings.epochs:
+                if self.processes.any(interrupted()) and self.at.epoch < self.settings.epochs:
                     raise InterruptedTraining
         finally:
-            self.log.close()
+            if self.log:
+                self.log.close()
 
     def _epoch(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
         at, steps = self.at, self.feed.steps(self.at.epoch)
@@ -174,10 +185,11 @@ class _Training:
                 at.sums[name] = at.sums.get(name, 0.0) + value
             if self.watcher:
                 self.watcher.step(at.epoch, at.step, steps, values)
-            if interrupted():
+            if self.processes.any(interrupted()):
                 self._checkpoint()
                 raise InterruptedTraining
-            if time.monotonic() - saved_at > self.settings.checkpoint_minutes * 60:
+            due = time.monotonic() - saved_at > self.settings.checkpoint_minutes * 60
+            if self.processes.any(due and self.processes.first):
                 self._checkpoint()
                 saved_at = time.monotonic()
 
@@ -187,11 +199,13 @@ class _Training:
         at.epoch, at.step, at.sums = at.epoch + 1, 0, {}
         metrics: dict[str, float] = {}
         if self.evaluate and (at.epoch % self.settings.validate_every == 0 or at.epoch == self.settings.epochs):
-            metrics = self._validate(self.evaluate)
+            found = self._validate(self.evaluate) if self.processes.first else None
+            metrics = self.processes.of_first(found)
             if metrics["mAP"] > at.best:
                 at.best, at.best_epoch = metrics["mAP"], at.epoch
-                save_state(self.best, {"model": self.ema.average if self.ema else self.model.state_dict()})
-        self.log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
+                self._save(self.best, {"model": self.ema.average if self.ema else self.model.state_dict()})
+        if self.log:
+            self.log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
         self._checkpoint()
         if self.watcher:
             self.watcher.epoch(at.epoch, {**losses, **metrics})
@@ -205,17 +219,23 @@ class _Training:
         set_random_state(state)
         return metrics
 
+    def _save(self, path: Path, state: dict[str, Any]) -> None:
+        if self.processes.first:
+            save_state(path, state)
+
     def _checkpoint(self) -> None:
+        random = self.processes.gather(random_state())
         state = {
             "position": asdict(self.at),
             "model": self.model.state_dict(),
             "step": self.step.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
-            "random": random_state(),
-            "log_size": self.log.size,
+            "random": random[0],
+            "random_of_others": random[1:],
+            "log_size": self.log.size if self.log else 0,
             "fingerprint": self.fingerprint,
         }
-        save_state(self.last, state)
+        self._save(self.last, state)
 
     def finish(self) -> dict[str, Any]:
         """Put the selected weights on the model and sum the training up."""

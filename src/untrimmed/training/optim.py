@@ -15,6 +15,7 @@ from untrimmed.data.batch import Batch
 from untrimmed.errors import UntrimmedError
 from untrimmed.losses import Term
 from untrimmed.methods.protocol import Phase
+from untrimmed.training.processes import ALONE, Processes
 from untrimmed.training.settings import OptimSettings, TrainSettings
 
 
@@ -66,18 +67,25 @@ class GradientStep:
     A term comes as a sum and a count (:class:`untrimmed.losses.Term`), and what it is divided by is only known once
     every batch of the step has been seen. With one batch a step that is so after its forward pass. With several the
     batches are first run forward without gradient to add up the counts, then again with gradient and with the same
-    random numbers: a third more work, for a gradient that equals that of one large batch.
+    random numbers: a third more work, for a gradient that equals that of one large batch. Several processes add up
+    their counts, then their gradients, to the same end.
 
     Args:
         model: a method; ``model(batch)`` gives raw, ``model.loss(raw, batch)`` the terms.
         settings: of the training.
         parameters: of the model, to be updated; all if None.
+        processes: that train together; each is called with its own batches.
     """
 
     def __init__(
-        self, model: nn.Module, settings: TrainSettings, parameters: Iterable[nn.Parameter] | None = None
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        parameters: Iterable[nn.Parameter] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
+        self.processes = processes
         self.settings = settings
         self.optimizer = make_optimizer(model.parameters() if parameters is None else parameters, settings.optim)
 
@@ -87,27 +95,37 @@ class GradientStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        counts = self._count(batches, factor) if len(batches) > 1 else None
+        counts = self._summed(self._count(batches, factor)) if len(batches) > 1 else None
         values: dict[str, Tensor] = {}
         for batch in batches:
             terms = self._terms(batch, factor)
             if counts is None:
-                counts = {name: _count_of(term) for name, term in terms.items()}
+                counts = self._summed({name: _count_of(term) for name, term in terms.items()})
             parts = {name: term.sum / counts[name].clamp(min=1) for name, term in terms.items()}
             loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
-            if not torch.isfinite(loss):
+            # With others waiting for this process, it raises later, when they know too.
+            if self.processes.world == 1 and not torch.isfinite(loss):
                 raise NonFiniteLossError(_describe("loss", float(loss.detach()), parts, batch))
             torch.autograd.backward(loss)
             for name, part in {**parts, "loss": loss}.items():
                 values[name] = values.get(name, torch.zeros(())) + part.detach().cpu()
-        norm = torch.nn.utils.clip_grad_norm_(
-            [p for group in self.optimizer.param_groups for p in group["params"]],
-            self.settings.optim.clip_norm or float("inf"),
-        )
+        values = self._summed(values)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.processes.sum_gradients(parameters)
+        self.processes.mean_buffers(self.model)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.optim.clip_norm or float("inf"))
         if not torch.isfinite(norm):
             raise NonFiniteLossError(_describe("norm of the gradient", float(norm), values, *batches))
         self.optimizer.step()
         return {name: float(value) for name, value in values.items()} | {"gradient_norm": float(norm)}
+
+    def _summed(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The sums of some numbers over all processes; every process has the same names."""
+        if self.processes.world == 1:
+            return values
+        names = sorted(values)
+        sums = self.processes.sum(torch.stack([values[name] for name in names]))
+        return dict(zip(names, sums.unbind(), strict=True))
 
     def _terms(self, batch: Batch, factor: Factor = _one) -> dict[str, Term]:
         with autocast(batch.features.device, self.settings.precision):
@@ -145,11 +163,12 @@ class AlternatingStep:
         model: a method with ``phases(epoch)``, a sequence of :class:`untrimmed.methods.protocol.Phase`; which
             parameters a phase has is the same in all epochs, and each has an optimiser of its own.
         settings: of the training.
+        processes: that train together.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+    def __init__(self, model: nn.Module, settings: TrainSettings, processes: Processes = ALONE) -> None:
         self.model = model
-        self.steps = [GradientStep(model, settings, phase.parameters) for phase in self._phases(0.0)]
+        self.steps = [GradientStep(model, settings, phase.parameters, processes) for phase in self._phases(0.0)]
 
     def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
         """All phases, one after the other, on the same batches; ``loss`` and ``gradient_norm`` are of all of them."""
@@ -187,9 +206,11 @@ def _others_frozen(model: nn.Module, parameters: Iterable[nn.Parameter]) -> Iter
             parameter.requires_grad_(True)
 
 
-def make_step(model: nn.Module, settings: TrainSettings) -> Step:
+def make_step(model: nn.Module, settings: TrainSettings, processes: Processes = ALONE) -> Step:
     """The step of a method: by turns if it has ``phases``, else one gradient of all its terms."""
-    return AlternatingStep(model, settings) if hasattr(model, "phases") else GradientStep(model, settings)
+    if hasattr(model, "phases"):
+        return AlternatingStep(model, settings, processes)
+    return GradientStep(model, settings, processes=processes)
 
 
 def autocast(device: torch.device, precision: str) -> Any:
