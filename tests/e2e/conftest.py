@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from untrimmed.formats import write_annotations
+from untrimmed.formats import write_annotations, write_detections
 from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.io import write_json
 from untrimmed.grid import SnippetGrid
-from untrimmed.types import Annotations, Instances, Video
+from untrimmed.report.media import video_sources
+from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer_data import read_curves
+from untrimmed.types import Annotations, Detections, Instances, Video
+from untrimmed.video.write import VideoWriter
 
 GRID = SnippetGrid(4, 2, 4)
 CLASSES = ("jump", "wave")
@@ -54,3 +63,94 @@ postprocess: {{nms: [{{method: gaussian, sigma: 0.5}}], keep: 50}}
 evaluate: {{protocol: activitynet, tiou: [0.3, 0.5, 0.7]}}
 """)
     return folder
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Files of a small page: two videos, the first with a file, two results, curves, and what they were made from."""
+
+    folder: Path
+    page: Path
+    truth: Annotations
+    results: tuple[Detections, Detections]
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """A page with every kind of error in its first video."""
+    folder = tmp_path_factory.mktemp("a page")
+    (folder / "videos").mkdir()
+    with VideoWriter(folder / "videos" / "first.mp4", fps=10, size=(64, 48)) as writer:
+        for number in range(200):
+            frame = np.zeros((48, 64, 3), np.uint8)
+            frame[:, number % 60 : number % 60 + 4] = 255
+            writer.write(frame)
+    truth = Annotations.of(
+        [
+            Video(
+                "first",
+                "test",
+                20.0,
+                instances=Instances([[2, 4.0001], [12.5, 16], [17, 19]], ("wave", "jump", "wave")),
+            ),
+            Video("second", "test", 8.0, instances=Instances([[1, 2]], ("jump",))),
+            Video("elsewhere", "training", 30.0, instances=Instances([[1, 2]], ("jump",), ({"by": "hand"},))),
+        ],
+        "a truth",
+    )
+    mine = Detections.of(
+        [
+            ("first", "wave", 2.2, 4.1, 0.9),
+            ("first", "wave", 2.0, 3.8, 0.5),
+            ("first", "jump", 12.0, 16.0, 0.6),
+            ("first", "jump", 15.0, 17.0, 0.4),
+            ("first", "wave", 12.6, 16.0, 0.7),
+            ("first", "wave", 15.5, 16.5, 0.3),
+            ("first", "jump", 7.0, 8.0, 0.1),
+            ("second", "jump", 1.0, 2.0, 0.8),
+        ]
+    )
+    theirs = Detections.of([("first", "wave", 17.0, 19.0, 0.9), ("first", "wave", 9.0, 10.0, 0.8)])
+    values = np.round(np.clip(np.sin(np.arange(200) / 5), 0, 1), 3).tolist()
+    curves = {"first": {"start": 0.0, "step": 0.1, "curves": {"start": values, "jump": values[::-1]}}}
+    write_annotations(truth, folder / "truth.json")
+    write_detections(mine, folder / "mine.json")
+    write_detections(theirs, folder / "theirs.json")
+    write_json(folder / "curves.json", {"version": 1, "videos": curves})
+    page = folder / "page.html"
+    sources = video_sources(["first", "second"], folder / "videos", page)
+    sets = [ResultSet(mine, "mine", read_curves({"version": 1, "videos": curves}, "c")), ResultSet(theirs, "theirs")]
+    page.write_text(render(sets, truth, title="A page", sources=sources, threshold=0.2))
+    return Shown(folder, page, truth, (mine, theirs))
+
+
+@pytest.fixture
+def page(browser: Any, shown: Shown) -> Iterator[Any]:
+    """The small page in a browser of its own; fails on any error of the script and on any request to a network."""
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    opened.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    opened.goto(shown.page.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    opened.get_by_label("Order").select_option("file")
+    opened.locator("#list button").first.click()
+    yield opened
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Any, str], None]:
+    """Wait until an expression holds in a page. (The page's policy forbids the browser's own waiting, which evaluates
+    text.)"""
+
+    def wait(page: Any, expression: str) -> None:
+        deadline = time.monotonic() + 10
+        while not page.evaluate(expression):
+            assert time.monotonic() < deadline, f"never came true: {expression}"
+            page.wait_for_timeout(20)
+
+    return wait

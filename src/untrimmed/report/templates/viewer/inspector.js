@@ -109,6 +109,7 @@ export function setBoundary(side) {
 }
 
 export function startInspector() {
+  $("inspector").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["label", "start", "end"]) $(id).addEventListener("change", commit);
   $("accept").addEventListener("click", accept);
   $("delete").addEventListener("click", removeSelected);

@@ -6,6 +6,7 @@ import { seek } from "./player.js";
 import { on, reaches, select, state } from "./state.js";
 import { reveal } from "./zoom.js";
 
+const THIN = 15; // pixels of a strip without anything, with room for its letter
 const DEEPEST = 4; // detections that overlap are put below each other, as many as there is room for
 let shown = new Map(); // key -> {button, item}
 
@@ -100,7 +101,7 @@ function strip(kind, list, tag, pitch) {
   const sorted = [...list].sort((a, b) => a.start - b.start || a.end - b.end);
   const levels = levelsOf(sorted);
   const made = element("div", { className: `strip ${kind}-strip` });
-  made.style.height = `${pitch * (1 + Math.max(0, ...levels)) + 6}px`;
+  made.style.height = `${list.length || kind === "truth" ? pitch * (1 + Math.max(0, ...levels)) + 6 : THIN}px`;
   made.append(...sorted.map((item, at) => bar(item, 3 + pitch * levels[at])));
   return [element("div", { className: "tag", textContent: tag }), made];
 }
@@ -111,7 +112,7 @@ function lane(name, truth, found) {
   const heading = element("div", { className: "name", title: name }, swatch, element("span", { textContent: name }));
   const cells = [];
   const lettered = index.sets.length > 1;
-  if (index.has_truth || index.annotate || truth.length) cells.push(...strip("truth", truth, lettered ? "truth" : "", 18));
+  if (index.has_truth || index.annotate || truth.length) cells.push(...strip("truth", truth, "", 18));
   index.sets.forEach((_, set) => {
     if (state.hiddenSets.has(set)) return;
     cells.push(...strip("found", found.filter((one) => one.set === set), lettered ? "AB"[set] : "", 15));

@@ -65,7 +65,10 @@ function drawAxis(width, span) {
   for (let count = Math.ceil(state.from / step); count * step <= state.to + 1e-9; count += 1) {
     const time = count * step;
     const mark = element("span", { textContent: step < 1 ? clock(time) : clock(time).slice(0, -2) });
-    mark.style.left = `${(100 * (time - state.from)) / span}%`;
+    const share = (time - state.from) / span;
+    mark.style.left = `${100 * share}%`;
+    // The first and the last stay within the lanes.
+    mark.style.transform = `translateX(${share < 0.03 ? 0 : share > 0.97 ? -100 : -50}%)`;
     marks.push(mark);
   }
   $("axis").replaceChildren(...marks);
