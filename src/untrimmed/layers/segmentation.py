@@ -1,7 +1,6 @@
 """Segmentation of a sequence in time: labels for its steps, and the hourglass network of SegTAD (section 3.2).
 
-A step belongs to an action if its centre lies inside it; the step that holds an action's middle belongs to it anyway,
-so that an action shorter than a step has one.
+A step belongs to an action if its centre lies inside it; an action that holds no centre has the step of its middle.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ def frame_labels(instances: Instances, steps: int) -> FrameLabels:
     index = torch.arange(steps, device=start.device)
     real = (instances.labelled | instances.unlabelled)[..., None]
     middle = ((start + end) / 2).floor().clamp(max=steps - 1)
-    shown = ((start <= index + 0.5) & (index + 0.5 < end)) | (index == middle)
-    shown &= real
+    shown = (start <= index + 0.5) & (index + 0.5 < end)
+    shown = (shown | (~shown.any(-1, keepdim=True) & (index == middle))) & real
     length = (end - start).expand(shown.shape).masked_fill(~(shown & instances.labelled[..., None]), torch.inf)
     shortest = length.min(1)
     labels = instances.labels.gather(1, shortest.indices).masked_fill(shortest.values == torch.inf, -1)
