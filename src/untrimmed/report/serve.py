@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -66,6 +67,7 @@ class Site:
     truth: Path | None = None
     beside: Path = Path()
     saved: Path | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def save(self, text: str) -> Path:
         """Check corrections and write them to a file of their own: the first time to a name that is free.
@@ -74,12 +76,13 @@ class Site:
             InputError: if they are no annotation file, or cannot be written.
         """
         annotations = truth_of(parse_json(text, "the corrections"), "the corrections")
-        target = self.saved or self._free()
-        if target.is_symlink() or (self.truth is not None and target.exists() and target.samefile(self.truth)):
-            raise InputError(f"{target}: has become a link, or the truth itself; corrections are not written there")
-        write_annotations(annotations, target, "activitynet")
-        self.saved = target
-        return target
+        with self._lock:
+            target = self.saved or self._free()
+            if target.is_symlink() or (self.truth is not None and target.exists() and target.samefile(self.truth)):
+                raise InputError(f"{target}: has become a link, or the truth itself; corrections are not written there")
+            write_annotations(annotations, target, "activitynet")
+            self.saved = target
+            return target
 
     def _free(self) -> Path:
         if self.truth is None:

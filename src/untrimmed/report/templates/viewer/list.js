@@ -98,8 +98,10 @@ export function startList() {
     if (button) openVideo(Number(button.dataset.number));
   });
   $("more").addEventListener("click", () => addRows());
-  new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting) && made < order.length) addRows(); },
-    { root: $("list"), rootMargin: "400px" }).observe($("list-end"));
+  const list = $("list");
+  list.addEventListener("scroll", () => {
+    if (made < order.length && list.scrollTop + 2 * list.clientHeight > list.scrollHeight) addRows();
+  });
   $("previous").addEventListener("click", () => stepVideo(-1));
   $("next").addEventListener("click", () => stepVideo(1));
   on("edit", markRow);
