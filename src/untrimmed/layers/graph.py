@@ -10,6 +10,7 @@ neighbour and the half that meets the step itself; the latter is the same for al
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from untrimmed.layers.conv import widened
+from untrimmed.layers.portable import nearest_steps, portable
 from untrimmed.timemap import UPSCALED
 
 Edges = Literal["free", "cross", "half"]
@@ -70,11 +72,13 @@ def knn_graph(
     if clip is not None:
         takes_part = takes_part & (clip != 0)
     stitched = None if clip is None or kind == "free" else (clip == UPSCALED).any(1)
-    if stitched is not None and not stitched.any():
+    if stitched is not None and not portable() and not stitched.any():
         stitched = None
     rows = _centred(features, takes_part)
     # An infinite norm puts a step infinitely far from all others, as a lender and as a borrower.
     norms = rows.square().sum(-1).masked_fill(~takes_part, torch.inf)
+    if portable():
+        return _plain_knn(rows, norms, k, None if stitched is None else clip, stitched, k // 2 if kind == "half" else 0)
 
     block = max(1, (_CPU_BLOCK if device.type == "cpu" else _BLOCK) // max(1, batch * steps))
     edges = torch.empty(batch, steps, k, dtype=torch.int64, device=device)
@@ -94,6 +98,25 @@ def knn_graph(
     valid = (edges >> 32) < _INFINITE
     own = torch.arange(steps, device=device)[:, None]
     return torch.where(valid, edges & _INDEX, own), valid
+
+
+def _plain_knn(
+    rows: Tensor, norms: Tensor, k: int, clip: Tensor | None, stitched: Tensor | None, free: int
+) -> tuple[Tensor, Tensor]:
+    """What :func:`knn_graph` gives, from all distances at once and by operators that other runtimes have."""
+    own = torch.arange(rows.shape[1], device=rows.device)[:, None]
+    distances = norms[:, None] - 2 * (rows @ rows.mT) + norms[:, :, None]
+    distances = distances.clamp(min=0).masked_fill(own == own.T, torch.inf)
+    values, indices = nearest_steps(distances, k)
+    if clip is not None and stitched is not None:
+        taken = (indices[:, :, None, :free] == own[:, 0, None]).any(-1)
+        elsewhere = distances.masked_fill(taken | (clip[:, :, None] == clip[:, None]), torch.inf)
+        crossing = nearest_steps(elsewhere, k - free)
+        here = stitched[:, None, None]
+        values = torch.where(here, torch.cat((values[..., :free], crossing[0]), -1), values)
+        indices = torch.where(here, torch.cat((indices[..., :free], crossing[1]), -1), indices)
+    valid = values < torch.inf
+    return torch.where(valid, indices, own), valid
 
 
 def _check(features: Tensor, k: int, mask: Tensor | None, clip: Tensor | None, kind: str) -> None:
@@ -190,6 +213,10 @@ def _neighbour_max(values: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
     # A neighbour that does not count is replaced by one that does: the maximum stays, and nothing needs masking.
     first = indices.gather(2, valid.to(torch.uint8).argmax(2, keepdim=True))
     rows = torch.where(valid, indices, first) + steps * torch.arange(batch, device=values.device)[:, None, None]
+    if portable():
+        flat = values.reshape(-1, channels)
+        lent = [flat.index_select(0, column) for column in rows.flatten(0, 1).unbind(1)]
+        return reduce(torch.maximum, lent).view(batch, steps, channels)
     best: Tensor = _RowMax.apply(values.reshape(-1, channels), rows.flatten(0, 1).T.contiguous())  # type: ignore[no-untyped-call]
     return best.view(batch, steps, channels)
 
@@ -286,7 +313,8 @@ def graph_conv(
     _check_weight(features, weight)
     with torch.autocast(features.device.type, enabled=False):
         rows = widened(features).mT
-        own, difference = weight.to(rows.dtype).split(channels, dim=1)
+        weight = weight.to(rows.dtype)
+        own, difference = weight[:, :channels], weight[:, channels:]
         shares = valid.to(rows.dtype) if attention is None else attention.to(rows.dtype) * valid
         shares = shares * (indices.shape[2] / valid.sum(-1, keepdim=True).clamp(min=1)).to(rows.dtype)
         surrounding = F.embedding_bag(

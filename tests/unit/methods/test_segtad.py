@@ -610,7 +610,16 @@ def test_bf16_autocast_stays_near_float32() -> None:
 
 
 def test_it_learns_a_window_by_heart() -> None:
-    network = model(strides=(1, 2, 1), grid_step=1, max_proposal=20.0, seeds=12, balanced=True, channels=16)
+    network = model(
+        strides=(1, 2, 1),
+        grid_step=1,
+        max_proposal=20.0,
+        seeds=24,
+        balanced=True,
+        channels=16,
+        proposal_channels=24,
+        bins=8,
+    )
     instances = [(6.0, 10.0, 0), (16.0, 24.0, 1), (30.0, 46.0, 2)]
     one = sample(48, 0, instances)
     features = 0.3 * one.features
@@ -618,7 +627,7 @@ def test_it_learns_a_window_by_heart() -> None:
         features[label, int(start) : int(end)] += 3.0
     batch = collate([Sample(features, one.clip, one.targets, one.map, "v")])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    for _ in range(80):
+    for _ in range(100):
         optimizer.zero_grad()
         total(network.loss(network(batch), batch)).backward()
         optimizer.step()
