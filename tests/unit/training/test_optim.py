@@ -228,7 +228,7 @@ def test_the_state_of_every_phase_is_kept() -> None:
     batch = make_batch(2, 4)
     first([batch], 1.0)
     models[1].load_state_dict(models[0].state_dict())
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(deepcopy(first.state_dict()))
     first([batch], 1.0), second([batch], 1.0)
     assert all(torch.equal(*pair) for pair in zip(models[0].parameters(), models[1].parameters(), strict=True))
 
