@@ -145,12 +145,12 @@ def align_project(
     with torch.autocast(features.device.type, enabled=False):
         rows = widened(features).mT.reshape(batch * steps, channels)
         weight = weight.to(rows.dtype)
-        total = rows.new_zeros(len(pattern), outputs) if bias is None else bias.to(rows.dtype).expand(len(pattern), -1)
+        total = rows.new_zeros(len(pattern), outputs)
         group = max(1, _TABLE // max(1, batch * steps * outputs))
         for first in range(0, pattern.bins if len(pattern) and steps else 0, group):
             part = slice(first, min(first + group, pattern.bins))
-            total = total + _some_bins(rows, pattern, owner, weight[part], part, steps)
-    return total
+            total += _some_bins(rows, pattern, owner, weight[part], part, steps)
+        return total if bias is None else total.add_(bias.to(rows.dtype))
 
 
 def _some_bins(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, bins: slice, steps: int) -> Tensor:
