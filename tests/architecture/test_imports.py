@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("recipe",),
     ("inference",),
+    ("export",),
     ("report",),
     ("runs",),
     ("run_report",),

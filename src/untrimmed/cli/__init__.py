@@ -18,6 +18,7 @@ from untrimmed.cli import (
     detect,
     diagnose,
     evaluate,
+    export,
     extract,
     fuse,
     import_features,
@@ -49,6 +50,7 @@ app.command()(demo.demo)
 app.command()(detect.detect)
 app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
+app.command()(export.export)
 app.command()(extract.extract)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(import_features.import_features)

@@ -9,7 +9,7 @@ import typer
 
 
 def detect(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a model file, or an .onnx file (`untrimmed export`).")],
     sources: Annotated[list[Path], typer.Argument(help="Video files, .npy files of features, or folders of either.")],
     out: Annotated[Path, typer.Option(help="Results, ActivityNet-style JSON.")] = Path("results.json"),
     report: Annotated[
@@ -40,7 +40,12 @@ def detect(
             raise InputError(f"{path}: folder {path.parent} does not exist; make it first")
     console = Console(stderr=True)
     files = find_sources(sources)
-    detector = load_model(model, best_device(device))
+    if model.suffix == ".onnx":
+        from untrimmed.export import load_onnx
+
+        detector = load_onnx(model)
+    else:
+        detector = load_model(model, best_device(device))
     found, failed = [], []
     shown = track(files.items(), "detecting", console=console, transient=True, disable=not console.is_terminal)
     durations = {}

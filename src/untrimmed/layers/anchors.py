@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from untrimmed.layers.portable import portable, running_max
 from untrimmed.segments import center_width, from_center_width
 
 MAX_LOG_SCALE = math.log(1000 / 16)
@@ -85,13 +86,17 @@ def pieces(clip: Tensor) -> Tensor:
     index = torch.arange(steps, device=clip.device).expand(clip.shape)
     change = torch.ones_like(clip, dtype=torch.bool)
     change[:, 1:] = clip[:, 1:] != clip[:, :-1]
-    start = torch.where(change, index, 0).cummax(1).values
+    start = _running_max(torch.where(change, index, 0))
     last = torch.ones_like(change)
     last[:, :-1] = change[:, 1:]
     # The end is the nearest last step at or after each one: a running maximum from behind, of distances to the end.
-    end = steps - torch.where(last, steps - 1 - index, 0).flip(1).cummax(1).values.flip(1)
+    end = steps - _running_max(torch.where(last, steps - 1 - index, 0).flip(1)).flip(1)
     bounds = torch.stack((start, end), dim=-1)
     return torch.where(clip[..., None] > 0, bounds, 0).float()
+
+
+def _running_max(values: Tensor) -> Tensor:
+    return running_max(values, 0) if portable() else values.cummax(1).values
 
 
 def clip_segments(segments: Tensor, bounds: Tensor) -> Tensor:

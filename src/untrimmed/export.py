@@ -1,0 +1,242 @@
+"""A detector as one ONNX file, and a detector from it.
+
+The file holds the network from features to its raw answer, for any number of windows of any length, with the weights;
+and in its metadata what a model file holds beside them: recipe, classes, statistics, extractor, grid. So ``untrimmed
+detect`` takes it like a run. Decoding and post-processing are the same code as for a run; the network is computed by
+onnxruntime.
+
+Inputs ``features`` (B, C, T) float32 and ``clip`` (B, T) int64 (0 none, 1 original, 2 up-scaled), T a multiple of the
+metadata's ``multiple``; outputs are the method's raw, by name. See :class:`untrimmed.data.batch.Batch`.
+
+Methods are told to use plain operators (:mod:`untrimmed.layers.portable`) while the graph is recorded. Those that
+cannot be exported say so. Needs the extra ``untrimmed[onnx]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from untrimmed.data.batch import Batch
+from untrimmed.data.materialise import Standardise
+from untrimmed.errors import InputError
+from untrimmed.formats.io import atomic_write
+from untrimmed.grid import SnippetGrid
+from untrimmed.inference import Detector
+from untrimmed.layers.conv import pad_steps
+from untrimmed.layers.portable import portable_operators
+from untrimmed.methods.catalog import make_method
+from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.recipe import recipe_of
+
+_FORMAT = "untrimmed onnx 1"
+_KEY = "untrimmed"
+_OPSET = 18
+
+EXPORTABLE = ("vsgn",)
+"""The methods whose network does not depend on the targets or on data in its shapes."""
+
+
+@dataclass
+class _Bare:
+    """What a network looks at of a batch."""
+
+    features: Tensor
+    clip: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        return self.clip > 0
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+
+class _Recorded(nn.Module):
+    """A method with tensors for arguments and results."""
+
+    def __init__(self, method: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.method, self.names = method, names
+
+    def forward(self, features: Tensor, clip: Tensor) -> tuple[Tensor, ...]:
+        raw = self.method(_Bare(features, clip))
+        return tuple(raw[name] for name in self.names)
+
+
+def export_onnx(detector: Detector, path: str | Path) -> Path:
+    """Write a detector as an ONNX file.
+
+    Args:
+        detector: of a method in :data:`EXPORTABLE`.
+        path: of the file; an existing one is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: for another method, if the extra is not installed, or the file cannot be written.
+    """
+    name = str(detector.recipe.method["name"])
+    if name not in EXPORTABLE:
+        raise InputError(f"method '{name}' cannot be exported to ONNX; these can: {', '.join(EXPORTABLE)}")
+    _need("onnx", "onnxscript")
+    method: Any = detector.method.cpu().eval()
+    multiple = int(method.strides[-1])
+    features = torch.randn(2, detector.channels, 2 * multiple, generator=torch.Generator().manual_seed(0))
+    clip = torch.ones(2, 2 * multiple, dtype=torch.int64)
+    clip[1, multiple:] = 2
+    with torch.no_grad(), portable_operators():
+        names = tuple(method(_Bare(features, clip)))
+        program = _record(_Recorded(method, names), (features, clip), names, multiple)
+    model = program.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = _KEY, json.dumps(_header(detector, multiple))
+    target = Path(path)
+    try:
+        with atomic_write(target, "wb") as file:
+            file.write(model.SerializeToString())
+    except OSError as error:
+        raise InputError(f"{target}: the model could not be written ({error})") from error
+    return target
+
+
+def _record(module: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], multiple: int) -> Any:
+    windows, cells = torch.export.Dim("windows", min=1), torch.export.Dim("cells", min=1, max=2**14)
+    shapes = {"features": {0: windows, 2: multiple * cells}, "clip": {0: windows, 1: multiple * cells}}
+    # The exporter reports its progress on standard output, and its own deprecations as warnings: not the user's.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx"):
+        warnings.simplefilter("ignore")
+        return torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            # The runtime optimises the graph as it loads it; doing it here takes longer than all the rest.
+            optimize=False,
+            opset_version=_OPSET,
+            input_names=["features", "clip"],
+            output_names=list(names),
+            dynamic_shapes=shapes,
+        )
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Any:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _header(detector: Detector, multiple: int) -> dict[str, Any]:
+    statistics = detector.standardise
+    return {
+        "format": _FORMAT,
+        "recipe": detector.recipe.to_dict(),
+        "classes": list(detector.classes),
+        "channels": detector.channels,
+        "multiple": multiple,
+        "mean": None if statistics is None else statistics.mean.tolist(),
+        "std": None if statistics is None else statistics.std.tolist(),
+        "backbone": dict(detector.backbone) if detector.backbone else None,
+        "grid": detector.grid.to_dict() if detector.grid else None,
+        "training": dict(detector.training_info),
+    }
+
+
+class OnnxMethod(nn.Module):
+    """A method whose network is computed by onnxruntime, on the CPU.
+
+    Args:
+        session: of onnxruntime.
+        shell: the method without weights; it decodes.
+        multiple: of steps that the network takes.
+    """
+
+    def __init__(self, session: Any, shell: nn.Module, multiple: int) -> None:
+        super().__init__()
+        self.session, self.multiple = session, multiple
+        # Decoding reads settings only; the shell stays out of the modules, as its weights have no memory.
+        self._decoder: tuple[Any] = (shell,)
+        # Says on which device the results are.
+        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def forward(self, batch: Batch) -> Raw:
+        """The raw of the method, from onnxruntime."""
+        features, clip = (pad_steps(each, self.multiple) for each in (batch.features, batch.clip))
+        inputs = {"features": features.float().numpy(), "clip": clip.long().numpy()}
+        names = [output.name for output in self.session.get_outputs()]
+        found = self.session.run(names, inputs)
+        return {name: torch.from_numpy(value) for name, value in zip(names, found, strict=True)}
+
+    def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
+        """As the method decodes."""
+        found: list[StepDetections] = self._decoder[0].decode(raw, batch)
+        return found
+
+
+def load_onnx(path: str | Path, threads: int = 0) -> Detector:
+    """A detector from a file that :func:`export_onnx` wrote.
+
+    Args:
+        path: the file.
+        threads: that onnxruntime computes in; 0: as many as torch.
+
+    Raises:
+        InputError: if there is none, it is another model, or onnxruntime is not installed.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    _need("onnxruntime")
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        header = json.loads(session.get_modelmeta().custom_metadata_map.get(_KEY, "{}"))
+    except Exception as error:  # its errors have no common base
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{file}: not an ONNX model that onnxruntime can run ({reason})") from None
+    if header.get("format") != _FORMAT:
+        raise InputError(f"{file}: not written by `untrimmed export` (format {header.get('format')!r})")
+    recipe, classes = recipe_of(header["recipe"], str(file)), tuple(header["classes"])
+    settings = dict(recipe.method)
+    with torch.device("meta"):
+        shell = make_method(settings.pop("name"), settings, header["channels"], len(classes))
+    statistics = None
+    if header["mean"] is not None:
+        statistics = Standardise(*(np.array(header[name], dtype=np.float32) for name in ("mean", "std")))
+    return Detector(
+        OnnxMethod(session, shell, header["multiple"]).eval(),
+        recipe,
+        classes,
+        header["channels"],
+        statistics,
+        header["backbone"],
+        SnippetGrid.from_dict(header["grid"]) if header["grid"] else None,
+        header["training"],
+    )
+
+
+def _need(*names: str) -> None:
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError:
+            raise InputError(f"ONNX needs {name}: pip install 'untrimmed[onnx]'") from None
