@@ -94,7 +94,7 @@ def collect(
     judged = _judged(results, part, protocol, tiou, cuts)
     if threshold is None:
         threshold = judged[0].best if judged else FALLBACK
-    teach = _worth(results, part)
+    teach = _worth(results, annotations)
     blocks, videos, cut = [], [], 0
     by_video = [_rows_by_video(one.detections) for one in results]
     for video_id in ids:
@@ -200,10 +200,10 @@ def _judged(
     return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
 
 
-def _worth(results: Sequence[ResultSet], part: Annotations | None) -> Mapping[str, float]:
+def _worth(results: Sequence[ResultSet], truth: Annotations | None) -> Mapping[str, float]:
     if not results or any(len(one.detections) and one.detections.scores.min() < 0 for one in results):
         return {}
-    return suggest(results[0].detections, part, results[1].detections if len(results) > 1 else None).videos
+    return suggest(results[0].detections, truth, results[1].detections if len(results) > 1 else None).videos
 
 
 def _rows_by_video(detections: Detections) -> dict[str, Any]:
