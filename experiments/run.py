@@ -2,9 +2,10 @@
 
     python experiments/run.py experiments/sbhar_vsgn.yaml --work runs data.annotations=... data.features=...
 
-A plan names its question, the config, the seeds and its rows, each a set of overrides. A row with ``of`` decodes the
-model of another row in another way; one with ``permute_labels`` learns from labels that mean nothing. Every finished
-training appends one line to ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
+A plan names its question, the config, the seeds and its rows, each a set of overrides; a row may name a config of its
+own. A row with ``of`` decodes the model of another row in another way; one with ``permute_labels`` or, for methods that
+learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing. Every finished training
+appends one line to ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -26,6 +29,7 @@ from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.inference import best_device
 from untrimmed.runs import detect_all as detect
 from untrimmed.runs import open_parts, score, train
+from untrimmed.types import Annotations, Instances
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -58,10 +62,12 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     A row with ``of`` trains nothing: it is another way to decode the model of the row named there.
     """
     changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
-    plan_recipe = recipe.load(plan["config"], changes)
-    if row.get("permute_labels"):
-        permuted = write_permuted(plan_recipe.data, seed, folder.with_suffix(".json"))
-        plan_recipe = recipe.load(plan["config"], [*changes, f"data.annotations={permuted}"])
+    config = row.get("config") or plan["config"]
+    plan_recipe = recipe.load(config, changes)
+    for key, deal in (("permute_labels", permute_labels), ("shuffle_labels", shuffle_labels)):
+        if row.get(key):
+            dealt = write_dealt(plan_recipe.data, deal, seed, folder.with_suffix(".json"))
+            plan_recipe = recipe.load(config, [*changes, f"data.annotations={dealt}"])
     begun = time.monotonic()
     if "of" in row:
         from untrimmed.inference import load_model
@@ -93,13 +99,25 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     }
 
 
-def write_permuted(data: recipe.DataSettings, seed: int, path: Path) -> Path:
-    """The annotations with the labels of the training instances dealt out anew; those of the test subset stay."""
+def write_dealt(
+    data: recipe.DataSettings, deal: Callable[[Annotations, int], Annotations], seed: int, path: Path
+) -> Path:
+    """The annotations with the labels of the training subset dealt out anew; those of the test subset stay."""
     truth = read_annotations(data.annotations)
-    dealt = permute_labels(truth.subset(data.training), seed)
+    dealt = deal(truth.subset(data.training), seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_annotations(replace(truth, videos={**truth.videos, **dealt.videos}), path)
     return path
+
+
+def shuffle_labels(truth: Annotations, seed: int) -> Annotations:
+    """Every video with the labels of another one, drawn at random, and without segments."""
+    videos = list(truth)
+    order = np.random.default_rng(seed).permutation(len(videos)).tolist()
+    return Annotations.of(
+        replace(video, instances=Instances.empty(), video_labels=videos[other].labels)
+        for video, other in zip(videos, order, strict=True)
+    )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
