@@ -29,7 +29,8 @@ There is no released code. What the paper leaves open, and how it is settled
   scaled up to K edges, the size they have in inference.
 - L_r is weight decay, ``train.optim.weight_decay``: a squared sum of all weights at weight 1 would swamp the rest.
 - Boundaries are not refined: the paper says that PDN does, but no equation does, and no loss could teach it.
-- Batch normalisation stands where the paper has it, in the highway; its statistics are those of valid steps.
+- Batch normalisation stands where the paper has it, in the highway; its statistics are those of the valid steps of a
+  forward pass, so with ``train.accumulate`` they, and the gradient, are not quite those of one large batch.
 
 Where labels come from: with ``class_agnostic`` from video-level scores by fusion, as in the paper. Else from the
 segmentation: a proposal's score is ``s1 * s2`` times the mean over its steps of the probability of a class. Where the
