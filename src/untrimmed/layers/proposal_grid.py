@@ -21,6 +21,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from untrimmed.segments import tiou
 
 Similarity = Literal["tiou", "center"]
 
@@ -72,7 +75,7 @@ class ProposalGrid:
 
     def present(self, mask: Tensor) -> Tensor:
         """(B, M) bool: the proposals that lie in steps that show something, of a mask (B, T) bool."""
-        shown = torch.nn.functional.pad(mask.long().cumsum(1), (1, 0))
+        shown = F.pad(mask.long().cumsum(1), (1, 0))
         start, end = (self.segments.long()).unbind(-1)
         return shown[:, end] - shown[:, start] == end - start
 
@@ -122,7 +125,7 @@ class ProposalGrid:
             order = torch.arange(moves.shape[1], device=nodes.device)
             place = torch.where(allowed, order, len(order))
             best = place.topk(min(k, len(order)), dim=1, largest=False).values
-            best = torch.nn.functional.pad(best, (0, k - best.shape[1]), value=len(order))
+            best = F.pad(best, (0, k - best.shape[1]), value=len(order))
             there = best < len(order)
             chosen = candidates.gather(1, best.clamp(max=max(0, len(order) - 1))) if len(order) else best
             found.append(torch.where(there, chosen, number[:, None]) + window[:, None] * len(self))
@@ -181,11 +184,12 @@ def _moves(longest: int, k: int, similarity: Similarity) -> Tensor:
         possible &= (start.abs() + end.abs() <= k) & ((start.abs() + 1) * (end.abs() + 1) < 2 * (k + 2))
     start, end = start[possible], end[possible]
     length = torch.arange(1, longest + 1)[:, None]
-    shared = (length + end.clamp(max=0) - start.clamp(min=0)).double()
     if similarity == "tiou":
+        own = torch.stack((torch.zeros_like(length), length), -1).double()
+        moved = torch.stack((start.expand(longest, -1), length + end), -1).double()
         # Quotients of small whole numbers: equal overlaps are equal to the last bit, and others differ.
-        cost = -shared / (length + end.clamp(min=0) - start.clamp(max=0))
-        possible = shared > 0
+        overlap = tiou(own, moved)
+        cost, possible = -overlap, overlap > 0
     else:
         cost = (start + end).abs() * (4.0 * k + 1) + (end - start).abs().expand(len(length), -1)
         possible = (length + end - start) > 0
