@@ -95,6 +95,31 @@ def test_it_is_a_method() -> None:
     assert isinstance(model(), Method)
 
 
+def test_defaults_are_those_of_the_paper() -> None:
+    given = Config().model_dump()
+    paper = {
+        "strides": (2, 2, 2),
+        "branches": ("atrous", "graph", "global"),
+        "dilations": (1, 10, 20, 30),
+        "segmentation": "classes",
+        "grid_step": 8,
+        "max_proposal": None,
+        "pdn": "graph",
+        "pdn_layers": 3,
+        "proposal_neighbours": 4,
+        "similarity": "tiou",
+        "seeds": 50,
+        "balanced": False,
+        "tiou_positive": 0.5,
+        "weight_det": 1.0,
+        "weight_aux": 1.0,
+    }
+    assert {name: given[name] for name in paper} == paper
+    network = model(channels=12)
+    assert network.ssn.pag.graph is not None
+    assert tuple(network.ssn.pag.graph.linear.weight.shape) == (12, 24)  # W of Eq. 1: 2 C' x C'
+
+
 @torch.no_grad()
 def test_shapes_of_raw() -> None:
     network, batch = model(), mixed_batch()
