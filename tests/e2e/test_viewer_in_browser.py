@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from untrimmed.report.media import video_sources
 from untrimmed.report.viewer import ResultSet, render
 from untrimmed.types import Annotations, Detections, Instances, Video
 
@@ -263,6 +264,17 @@ def test_without_truth_there_are_lanes_and_nothing_is_judged(browser: Any, tmp_p
     opened.get_by_role("button", name="Accept as truth").click()
     assert opened.get_by_role("button", name="clap, 0:01.0 to 0:02.0, truth, added").count() == 1
     assert errors == []
+    opened.close()
+
+
+def test_a_video_inside_the_page_plays(browser: Any, shown: Any, tmp_path: Path, until: Until) -> None:
+    file = tmp_path / "embedded.html"
+    inside = video_sources(["first"], shown.folder / "videos", file, embed=True)
+    file.write_text(render([ResultSet(shown.results[0])], title="T", sources=inside))
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    until(opened, "player.readyState > 0 && player.duration > 19")
     opened.close()
 
 

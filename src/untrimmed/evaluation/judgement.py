@@ -131,7 +131,7 @@ def judge(
         cuts=cuts,
         right=_sweep(table.label, table.scores, hits, cuts, len(table.classes)),
         wrong=_sweep(table.label, table.scores, wrong, cuts, len(table.classes)),
-        ap=_video_precision(found, table.videos, table.video, table.scores, hits, wrong, rules),
+        ap=_video_precision(found, table.videos, table.video, table.scores, hits, wrong),
     )
 
 
@@ -150,7 +150,6 @@ def _video_precision(
     scores: Floats,
     hits: Bools,
     wrong: Bools,
-    rules: Protocol,
 ) -> dict[str, float | None]:
     order = np.lexsort((-scores, video))
     order = order[(hits | wrong)[order]]

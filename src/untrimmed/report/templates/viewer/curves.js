@@ -27,7 +27,7 @@ function gather() {
     return element("label", {}, input, swatch, element("span", { textContent: name }));
   });
   $("curve-names").replaceChildren(...boxes);
-  $("curves").hidden = !drawn.length;
+  $("curves").hidden = $("curve-names").hidden = !drawn.length;
   draw();
 }
 
