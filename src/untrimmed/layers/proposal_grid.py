@@ -30,6 +30,9 @@ Similarity = Literal["tiou", "center"]
 _BLOCK = 2**21
 """Candidate edges looked at in one go: bounds the memory."""
 
+_SHORT = 4
+"""Moves that are tried first, for each that is wanted: enough for all but those near the ends of the video."""
+
 
 class ProposalGrid:
     """All ``[i * step, (i + j) * step)`` within a window, ``i >= 0``, ``j >= 1`` (SegTAD, Eq. 8).
@@ -59,9 +62,9 @@ class ProposalGrid:
         self.longest = self.cells if longest is None else min(self.cells, int(longest // step))
         index = torch.arange(self.cells, device=device)
         counts = (self.cells - index).clamp(max=self.longest)
-        self._first = counts.cumsum(0) - counts
+        self._base = counts.cumsum(0) - counts
         self.starts = index.repeat_interleave(counts)
-        self.lengths = torch.arange(len(self.starts), device=device) - self._first[self.starts] + 1
+        self.lengths = torch.arange(len(self.starts), device=device) - self._base[self.starts] + 1
         ends = self.starts + self.lengths
         self.segments = torch.stack((self.starts, ends), -1).float() * step
 
@@ -71,7 +74,7 @@ class ProposalGrid:
     def number(self, starts: Tensor, lengths: Tensor) -> Tensor:
         """The number m of the proposal with that start i and length j, -1 where there is none; any shape, int64."""
         exists = (starts >= 0) & (lengths >= 1) & (lengths <= self.longest) & (starts + lengths <= self.cells)
-        return torch.where(exists, self._first[starts.clamp(0, max(0, self.cells - 1))] + lengths - 1, -1)
+        return torch.where(exists, self._base[starts.clamp(0, max(0, self.cells - 1))] + lengths - 1, -1)
 
     def present(self, mask: Tensor) -> Tensor:
         """(B, M) bool: the proposals that lie in steps that show something, of a mask (B, T) bool."""
@@ -108,29 +111,42 @@ class ProposalGrid:
             hold the node itself. A node is never its own neighbour.
         """
         moves = _moves(self.longest, among or k, similarity).to(nodes.device)
-        found, valid = [], []
         block = max(1, _BLOCK // max(1, moves.shape[1]))
-        for first in range(0, max(1, len(nodes)), block):
-            part = slice(first, first + block)
-            window, number = nodes[part] // max(1, len(self)), nodes[part] % max(1, len(self))
-            moved = moves[self.lengths[number] - 1]
-            candidates = self.number(
-                self.starts[number, None] + moved[..., 0], self.lengths[number, None] + moved[..., 1]
-            )
-            allowed = candidates >= 0
-            candidates = candidates.clamp(min=0)
-            allowed &= present[window[:, None], candidates]
-            if taken is not None:
-                allowed &= ~taken[part].gather(1, candidates)
-            order = torch.arange(moves.shape[1], device=nodes.device)
-            place = torch.where(allowed, order, len(order))
-            best = place.topk(min(k, len(order)), dim=1, largest=False).values
-            best = F.pad(best, (0, k - best.shape[1]), value=len(order))
-            there = best < len(order)
-            chosen = candidates.gather(1, best.clamp(max=max(0, len(order) - 1))) if len(order) else best
-            found.append(torch.where(there, chosen, number[:, None]) + window[:, None] * len(self))
-            valid.append(there)
-        return torch.cat(found), torch.cat(valid)
+        if len(nodes) > block:
+            parts = [slice(first, first + block) for first in range(0, len(nodes), block)]
+            found = [
+                self.neighbours(
+                    nodes[p], present, k, similarity, taken=None if taken is None else taken[p], among=among
+                )
+                for p in parts
+            ]
+            return torch.cat([nodes for nodes, _ in found]), torch.cat([valid for _, valid in found])
+        # Moves come best first, so whoever finds K among the first ones needs to look no further.
+        indices, valid = self._first(nodes, present, k, moves[:, : _SHORT * (among or k)], taken)
+        lacking = (~valid.all(1)).nonzero()[:, 0]
+        if len(lacking):
+            rest = None if taken is None else taken[lacking]
+            indices[lacking], valid[lacking] = self._first(nodes[lacking], present, k, moves, rest)
+        return indices, valid
+
+    def _first(
+        self, nodes: Tensor, present: Tensor, k: int, moves: Tensor, taken: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The first k of the moves (J, P, 2) that lead each node to a proposal it may have."""
+        window, number = nodes // max(1, len(self)), nodes % max(1, len(self))
+        moved = moves[self.lengths[number] - 1]
+        candidates = self.number(self.starts[number, None] + moved[..., 0], self.lengths[number, None] + moved[..., 1])
+        allowed = candidates >= 0
+        candidates = candidates.clamp(min=0)
+        allowed &= present[window[:, None], candidates]
+        if taken is not None:
+            allowed &= ~taken.gather(1, candidates)
+        count = moves.shape[1]
+        place = torch.where(allowed, torch.arange(count, device=nodes.device), count)
+        best = F.pad(place.topk(min(k, count), dim=1, largest=False).values, (0, max(0, k - count)), value=count)
+        there = best < count
+        chosen = candidates.gather(1, best.clamp(max=count - 1))
+        return torch.where(there, chosen, number[:, None]) + window[:, None] * len(self), there
 
     @torch.no_grad()
     def neighbourhoods(
