@@ -269,6 +269,63 @@ def lines(
         return _graphic(figure, name, title)
 
 
+def over_truth(
+    name: str,
+    title: str,
+    times: Sequence[float],
+    series: Sequence[Series],
+    truth: Sequence[tuple[float, float]],
+    ylabel: str,
+) -> Graphic:
+    """Curves over time, between 0 and 1, over the segments of the truth.
+
+    Args:
+        times: seconds of the values.
+        series: each as long as ``times``.
+        truth: segments in seconds, drawn as bands.
+    """
+    with _figure(120, left=_UPRIGHT, legend=1) as (figure, axes):
+        for number, (start, end) in enumerate(truth):
+            axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
+        for one in series:
+            axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
+        axes.set(xlabel="seconds", ylabel=ylabel, ylim=(0, 1.02))
+        axes.margins(x=0)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
+        return _graphic(figure, name, title)
+
+
+def lending(
+    name: str,
+    title: str,
+    weights: Sequence[Sequence[float]],
+    span: tuple[float, float],
+    truth: Sequence[tuple[float, float, str]] = (),
+) -> Graphic:
+    """Who lends to whom: the adjacency of a graph over time as a picture, with the instances along both axes.
+
+    Args:
+        weights: T rows of T; row i has the weights, at least 0, of what step i receives from each step.
+        span: seconds of the first and of the last edge of the steps.
+        truth: start, end and label of the instances; equal labels have equal colours.
+    """
+    labels = list(dict.fromkeys(label for _, _, label in truth))
+    colors = [BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY]
+    with _figure(_WIDTH - _UPRIGHT - 8, left=_UPRIGHT, legend=-(-len(labels) // 3)) as (figure, axes):
+        axes.imshow(weights, cmap="Greys", vmin=0, extent=(span[0], span[1], span[1], span[0]), interpolation="nearest")
+        axes.grid(False)
+        beside = 0.012 * (span[1] - span[0])
+        for start, end, label in truth:
+            look = {"color": colors[labels.index(label) % len(colors)], "linewidth": 3.5, "solid_capstyle": "butt"}
+            axes.plot([start, end], [span[0] + beside] * 2, **look)
+            axes.plot([span[0] + beside] * 2, [start, end], **look)
+        axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=span, ylim=span[::-1])
+        patches = [Patch(color=colors[n % len(colors)], label=label) for n, label in enumerate(labels)]
+        if patches:
+            figure.legend(handles=patches, **_LEGEND, ncols=3, handlelength=1, handleheight=1)
+        return _graphic(figure, name, title)
+
+
 def signed(value: float, decimals: int = 1) -> str:
     """A number with its sign, always, and with the true minus."""
     return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
