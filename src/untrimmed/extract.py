@@ -194,11 +194,11 @@ def extract(
     files = _checked(videos) if isinstance(videos, Mapping) else find_videos(videos)
     made = make_backbone(backbone) if isinstance(backbone, Mapping | str) else backbone
     with FeatureWriter(out, backbone=made.spec(), dtype=dtype) as writer:
-        job = _Job(writer, files, progress)
+        job = Job(writer, files, progress)
         todo = job.start()
         if workers == 1 or not todo:
             for video_id in todo:
-                job.finish(video_id, _attempt(files[video_id], made, job.watch(video_id)))
+                job.finish(video_id, attempt(files[video_id], made, job.watch(video_id)))
         else:
             _extract_apart(job, todo, recipe_of(made), workers)
     return job.outcome
@@ -211,7 +211,7 @@ def _checked(videos: Mapping[str, str | Path]) -> dict[str, Path]:
     return files
 
 
-class _Job:
+class Job:
     """The state of an extraction in the process that writes: what is done, and how far the rest is."""
 
     def __init__(
@@ -291,7 +291,7 @@ def _source(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": found.st_size, "changed": found.st_mtime_ns}
 
 
-def _attempt(path: Path, backbone: Backbone, progress: Callable[[float, float | None], None]) -> Extraction | str:
+def attempt(path: Path, backbone: Backbone, progress: Callable[[float, float | None], None]) -> Extraction | str:
     """The features of a video, or why there are none. Whatever goes wrong with one video, the others go on."""
     try:
         return extract_features(path, backbone, progress=progress)
@@ -334,10 +334,10 @@ def _work(video_id: str, path: Path) -> Extraction | str:
             raise _Stopped
         _worker["told"].put((video_id, seconds, whole))
 
-    return _attempt(path, _worker["backbone"], progress)
+    return attempt(path, _worker["backbone"], progress)
 
 
-def _extract_apart(job: _Job, todo: Sequence[str], recipe: dict[str, Any], workers: int) -> None:
+def _extract_apart(job: Job, todo: Sequence[str], recipe: dict[str, Any], workers: int) -> None:
     """Extract in worker processes. If one dies (a decoder may crash on a damaged file), the videos that were under
     way are tried again one at a time, and the one with which it dies again has failed."""
     waiting, suspects = list(todo), list[str]()
@@ -354,7 +354,7 @@ def _extract_apart(job: _Job, todo: Sequence[str], recipe: dict[str, Any], worke
             suspects += lost
 
 
-def _run_pool(job: _Job, batch: Sequence[str], recipe: dict[str, Any], workers: int) -> list[str]:
+def _run_pool(job: Job, batch: Sequence[str], recipe: dict[str, Any], workers: int) -> list[str]:
     """Extract a batch; the videos that were under way when a process died, none if all went well."""
     # Fresh interpreters: a fork of a process in which OpenCV or torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
@@ -384,7 +384,7 @@ def _run_pool(job: _Job, batch: Sequence[str], recipe: dict[str, Any], workers: 
     return []
 
 
-def _listen(job: _Job, told: Any, running: set[str]) -> None:
+def _listen(job: Job, told: Any, running: set[str]) -> None:
     while True:
         try:
             video_id, seconds, whole = told.get_nowait()

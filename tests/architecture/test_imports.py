@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("recipe",),
     ("inference",),
     ("export",),
+    ("cluster",),
     ("report",),
     ("runs",),
     ("run_report",),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from untrimmed.cluster import Detected
 
 
 def detect(
@@ -21,15 +25,25 @@ def detect(
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Work on a cluster: `auto` or the address of a running Ray, `local` to start one.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes with --ray; 0: one a processor core.")] = 0,
 ) -> None:
     """Detect actions in videos or features with a trained model.
 
     A source that cannot be read is reported at the end and does not stop the others; the exit code is then 1.
     """
+    import os
+
     from rich.console import Console
     from rich.progress import track
 
     from untrimmed.cli.sources import FEATURE_SUFFIX, find_sources
+    from untrimmed.cluster import detect_one, detect_with_ray
     from untrimmed.errors import InputError
     from untrimmed.formats import write_detections
     from untrimmed.formats.io import write_text
@@ -46,17 +60,22 @@ def detect(
         detector = load_onnx(model)
     else:
         detector = load_model(model, best_device(device))
-    found, failed = [], []
-    shown = track(files.items(), "detecting", console=console, transient=True, disable=not console.is_terminal)
-    durations = {}
-    for video_id, file in shown:
-        try:
-            features = detector.features_of(file, video_id)
-            durations[video_id] = features.duration(video_id)
-            found += list(detector.stream(features, [video_id]))
-        except InputError as error:
-            failed.append(str(error))
+    answers: Iterator[tuple[str, Detected]]
+    if ray is None:
+        answers = ((video_id, detect_one(detector, video_id, file)) for video_id, file in files.items())
+    else:
+        answers = detect_with_ray(model, files, address=ray, workers=workers or os.cpu_count() or 1, device=device)
+    place = {video_id: number for number, video_id in enumerate(files)}
+    found, failed, durations = [], [], {}
+    options = {"console": console, "transient": True, "disable": not console.is_terminal}
+    for video_id, answer in track(answers, "detecting", total=len(files), **options):  # type: ignore[arg-type]
+        if answer.failed is not None:
+            failed.append(answer.failed)
             continue
+        durations[video_id] = answer.duration
+        found.append((video_id, answer.found))
+        # A cluster answers in any order; the file has that of the sources.
+        found.sort(key=lambda each: place[each[0]])
         # What is done is kept, also if a later video or a full disk ends the command.
         write_detections(collect(found, detector.classes), out)
     for message in failed:

@@ -36,6 +36,11 @@ def extract(
         show_default=False,
     ),
     device: str = typer.Option("auto", help="That a network computes on: auto, cpu, cuda, cuda:1."),
+    ray: str | None = typer.Option(
+        None,
+        help="Work on a cluster: `auto` or the address of a running Ray, `local` to start one.",
+        show_default=False,
+    ),
 ) -> None:
     """Compute snippet features of videos.
 
@@ -55,10 +60,14 @@ def extract(
     made = make_backbone({"name": backbone, "options": given}, weights=weights, device=device)
     on_gpu = str(getattr(made, "device", "cpu")) != "cpu"
     files = find_videos(videos)
+    count = workers or (1 if on_gpu else os.cpu_count() or 1)
     with _Bar(len(files)) as bar:
-        outcome = run(
-            files, made, out, workers=workers or (1 if on_gpu else os.cpu_count() or 1), dtype=dtype, progress=bar.show
-        )
+        if ray is None:
+            outcome = run(files, made, out, workers=count, dtype=dtype, progress=bar.show)
+        else:
+            from untrimmed.cluster import extract_with_ray
+
+            outcome = extract_with_ray(files, made, out, address=ray, workers=count, dtype=dtype, progress=bar.show)
     _report(outcome, out)
     if outcome.failed:
         raise typer.Exit(1)
