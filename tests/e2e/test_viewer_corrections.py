@@ -210,6 +210,55 @@ def test_the_elan_file_is_read_back(page: Any, tmp_path: Path) -> None:
     assert rows == [([2.0, 13.0], 'a <b> & "c"'), ([12.5, 16.0], "jump"), ([17.0, 19.0], "wave")]
 
 
+def test_undo_opens_the_video_it_changes(page: Any) -> None:
+    page.get_by_role("button", name=ORIGINAL[1]).click()
+    fill(page, label="clap")
+    page.get_by_role("button", name="Next video").click()
+    page.get_by_role("button", name="Undo").click()
+    assert page.locator("#video-name").inner_text() == "first"
+    assert truths(page) == ORIGINAL
+    page.get_by_role("button", name="Previous video").focus()
+    page.keyboard.press("Control+Shift+z")
+    assert "clap, 0:02.0 to 0:04.0, truth, corrected" in truths(page)
+
+
+def test_a_detection_beyond_the_end_is_cut_when_accepted(browser: Any, tmp_path: Path) -> None:
+    truth = Annotations.of([Video("a", "test", 9.06666, instances=Instances([[7, 9.06666]], ("x",)))])
+    file = tmp_path / "page.html"
+    file.write_text(render([ResultSet(Detections.of([("a", "y", -0.5, 9.5, 0.5)]))], truth, title="T", threshold=0))
+    context = browser.new_context(accept_downloads=True)
+    opened = context.new_page()
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    opened.locator("button.found").click()
+    opened.keyboard.press("a")
+    opened.locator("button.truth:not(.mended)").click()
+    fill(opened, label="z")
+    assert opened.locator("#wrong").inner_text() == ""
+    made = read_annotations(exported(opened, tmp_path)).videos["a"].instances
+    assert list(zip(made.labels, made.segments.tolist(), strict=True)) == [("y", [0, 9.066]), ("z", [7, 9.06666])]
+    context.close()
+
+
+def test_corrections_of_another_page_of_the_same_truth_are_exported_too(
+    browser: Any, shown: Any, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.html"
+    other.write_text(render([ResultSet(Detections.empty(["elsewhere"]))], shown.truth, title="T"))
+    context = browser.new_context(accept_downloads=True)
+    opened = context.new_page()
+    opened.goto(other.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    opened.locator("button.truth").click()
+    fill(opened, label="hop")
+    opened.goto(shown.page.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    assert opened.locator("#work").inner_text().startswith("1 video corrected; not exported")
+    made = json.loads(exported(opened, tmp_path).read_text())["database"]["elsewhere"]["annotations"]
+    assert made == [{"by": "hand", "label": "hop", "segment": [1.0, 2.0]}]
+    context.close()
+
+
 def test_two_tabs_do_not_overwrite_each_other(browser: Any, shown: Any) -> None:
     context = browser.new_context()
     tabs = [context.new_page() for _ in range(2)]

@@ -34,9 +34,6 @@ function keepWork() {
 export const isKept = () => kept;
 export const isExported = () => work.exported;
 export const edited = () => Object.keys(work.edits);
-export const changes = () => work.done.length;
-export const canUndo = () => work.done.length > 0;
-export const canRedo = () => work.undone.length > 0;
 
 export function fileTruth(number) {
   return block(number).truth.map(([label, start, end, finders], row) => ({ label: index.labels[label], start, end, row, finders }));
@@ -92,16 +89,18 @@ export function remove(place, words) {
   replace(state.video, truthOf(state.video).filter((one, at) => at !== place), words);
 }
 
+// The id of the video that changes, for it to be shown first; null if there is nothing to undo (redo).
+export const nextUndo = () => work.done.at(-1)?.id ?? null;
+export const nextRedo = () => work.undone.at(-1)?.id ?? null;
+
 export function undo() {
   const step = work.done.pop();
-  if (!step) return;
   work.undone.push(step);
   put(step.id, step.before, `Undone: ${step.words}`);
 }
 
 export function redo() {
   const step = work.undone.pop();
-  if (!step) return;
   work.done.push(step);
   put(step.id, step.after, `Done again: ${step.words}`);
 }

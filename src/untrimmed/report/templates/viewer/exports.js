@@ -1,8 +1,11 @@
 // Corrections leave the page: as an annotation file, as an ELAN file, or through the server that gave out the page.
 import { annotations, index } from "./data.js";
-import { discard, edited, editsOf, fileTruth, isExported, isKept, markExported, truthOf } from "./corrections.js";
+import { discard, edited, editsOf, isExported, isKept, markExported, truthOf } from "./corrections.js";
 import { $, announce, counted, element } from "./dom.js";
 import { on, state, video } from "./state.js";
+
+// The page knows times to the millisecond.
+const same = (exact, rounded) => Math.abs(exact - rounded) < 0.00051;
 
 // The whole annotation file with the corrections in it. What was not touched keeps its exact numbers and further keys.
 export function correctedAnnotations() {
@@ -13,16 +16,13 @@ export function correctedAnnotations() {
     }
   }
   for (const id of edited()) {
-    const number = index.videos.findIndex((one) => one.id === id);
-    if (number < 0) continue;
-    const entry = content.database[id];
-    const before = fileTruth(number);
+    const entry = (content.database[id] ??= { annotations: [] });
+    const before = entry.annotations ?? [];
     entry.annotations = editsOf(id)
-      .map((one) => {
-        const old = one.row === null ? null : entry.annotations[one.row];
-        const start = old && one.start === before[one.row].start ? old.segment[0] : one.start;
-        const end = old && one.end === before[one.row].end ? old.segment[1] : one.end;
-        return { ...old, label: one.label, segment: [start, end] };
+      .map(({ label, start, end, row }) => {
+        const old = row === null ? null : before[row];
+        const [first, last] = old?.segment ?? [NaN, NaN];
+        return { ...old, label, segment: [same(first, start) ? first : start, same(last, end) ? last : end] };
       })
       .sort((a, b) => a.segment[0] - b.segment[0]);
   }

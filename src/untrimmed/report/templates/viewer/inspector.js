@@ -20,9 +20,17 @@ function showSelected() {
   $("accept").hidden = !item || truth;
   $("delete").hidden = !truth;
   $("add").hidden = Boolean(item);
-  if (item) fill(item.label === NO_LABEL ? "" : item.label, item.start, item.end);
-  else fill($("label").value || lastLabel, null, null);
+  if (!item) {
+    fill($("label").value || lastLabel, null, null);
+    return;
+  }
+  if (item.label !== NO_LABEL) lastLabel = item.label;
+  // A detection may reach beyond the video; what is accepted of it may not.
+  const { start, end } = truth ? item : { start: Math.max(item.start, 0), end: Math.min(item.end, longest()) };
+  fill(item.label === NO_LABEL ? "" : item.label, start, end);
 }
+
+const longest = () => (video().sure ? Math.floor(1000 * video().duration) / 1000 : Infinity);
 
 function fill(label, start, end) {
   $("label").value = label;
@@ -40,11 +48,10 @@ function complain(text) {
 function fields() {
   const label = $("label").value.trim();
   const [start, end] = ["start", "end"].map((id) => ($(id).value === "" ? NaN : round(Number($(id).value))));
-  const longest = video().sure ? video().duration : Infinity;
   let problem = "";
   if (!label || label === NO_LABEL) problem = "Name the class.";
   else if (Number.isNaN(start) || Number.isNaN(end)) problem = "Give start and end in seconds.";
-  else if (start < 0 || end > longest) problem = `Times lie between 0 and ${round(longest)} s.`;
+  else if (start < 0 || end > longest() + 0.0011) problem = `Times lie between 0 and ${longest()} s.`;
   else if (end <= start) problem = "The end must come after the start.";
   complain(problem);
   if (problem) return null;

@@ -1,12 +1,12 @@
 // The keyboard: every key here is listed in the help of the page (viewer.html).
-import { canRedo, canUndo, redo, undo } from "./corrections.js";
+import { nextRedo, nextUndo, redo, undo } from "./corrections.js";
 import { $, announce } from "./dom.js";
 import { accept, addAtPlayhead, removeSelected, setBoundary } from "./inspector.js";
 import { index } from "./data.js";
-import { stepVideo } from "./list.js";
+import { openVideo, stepVideo } from "./list.js";
 import { errors, itemOf, keyOf, open, walk } from "./lanes.js";
 import { playOrPause, seek } from "./player.js";
-import { on, select, state } from "./state.js";
+import { on, select, state, video } from "./state.js";
 import { showAll, zoom } from "./zoom.js";
 
 // The next (1) or previous (-1) error; at the end of a video, of the next one in the list that has any.
@@ -24,13 +24,16 @@ export function stepError(step) {
   else announce("There is no further error.");
 }
 
-function takeBack() {
-  if (canUndo()) undo();
+// What is undone is seen: the video it was done in is opened. (It may be in another page of the same truth.)
+function step(id, action) {
+  if (id === null) return;
+  const number = index.videos.findIndex((one) => one.id === id);
+  if (number >= 0 && id !== video().id) openVideo(number);
+  action();
 }
 
-function again() {
-  if (canRedo()) redo();
-}
+const takeBack = () => step(nextUndo(), undo);
+const again = () => step(nextRedo(), redo);
 
 const ACTIONS = {
   " ": playOrPause,
@@ -89,8 +92,8 @@ export function startKeys() {
   $("next-error")?.addEventListener("click", () => stepError(1));
   $("previous-error")?.addEventListener("click", () => stepError(-1));
   const show = () => {
-    $("undo").disabled = !canUndo();
-    $("redo").disabled = !canRedo();
+    $("undo").disabled = nextUndo() === null;
+    $("redo").disabled = nextRedo() === null;
   };
   on("edit", show);
   show();
