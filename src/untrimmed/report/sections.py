@@ -24,9 +24,9 @@ def score_facts(result: Evaluation) -> list[tuple[str, str]]:
     intervals = values.get("intervals", {"mAP": {}, "averages": {}, "level": 0})
     facts = []
     if _SHOWN in values["mAP"]:
-        facts.append((f"mAP at tIoU {_SHOWN}", values["mAP"][_SHOWN], intervals["mAP"].get(_SHOWN)))
+        facts.append((f"mAP at tIoU {_SHOWN} (%)", values["mAP"][_SHOWN], intervals["mAP"].get(_SHOWN)))
     facts += [
-        (f"mAP at tIoU {name}", value, intervals["averages"].get(name)) for name, value in result.averages.items()
+        (f"mAP at tIoU {name} (%)", value, intervals["averages"].get(name)) for name, value in result.averages.items()
     ]
     return [
         (name, percent(value) + (f"\n{_between(ends)} ({100 * intervals['level']:g} % interval)" if ends else ""))
