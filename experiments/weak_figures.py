@@ -18,7 +18,8 @@ from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_text
 from untrimmed.inference import Detector, load_model
-from untrimmed.report.plots import BLUE, RED, Series, lending, over_truth
+from untrimmed.report.curve_figures import class_figures
+from untrimmed.report.plots import lending
 from untrimmed.runs import open_parts
 from untrimmed.types import Video
 
@@ -39,16 +40,9 @@ def main() -> None:
         for (start, end), label in zip(video.instances.segments.tolist(), video.instances.labels, strict=True)
     ]
     shown = {"host": curves_of(host, parts.features, video), "with ACGNet": curves_of(enhanced, parts.features, video)}
-    first = shown["host"]
-    times = [first.start + (step + 0.5) * first.step for step in range(len(first.values[arguments.label]))]
-    series = [
-        Series(name, [float(value) for value in curves.values[arguments.label]], color)
-        for (name, curves), color in zip(shown.items(), (BLUE, RED), strict=True)
-    ]
-    bands = [(start, end) for start, end, label in truth if label == arguments.label]
-    title = f"Activation of {arguments.label} in {video.id}"
+    arguments.out.mkdir(parents=True, exist_ok=True)
     pictures = [
-        over_truth("activation", title, times, series, bands, "activation"),
+        *class_figures(video, shown, [arguments.label]).values(),
         lending("graph", f"Who lends to whom in {video.id}", *graph_of(enhanced, parts.features, video), truth),
     ]
     for picture in pictures:

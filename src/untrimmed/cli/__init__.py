@@ -13,6 +13,7 @@ from untrimmed.cli import (
     check,
     compare,
     convert,
+    curves,
     cut,
     demo,
     detect,
@@ -45,6 +46,7 @@ app.command()(check.check)
 app.command(cls=ManyNumbers)(compare.compare)
 app.command()(train.configs)
 app.command()(convert.convert)
+app.command()(curves.curves)
 app.command()(cut.cut)
 app.command()(demo.demo)
 app.command()(detect.detect)

@@ -272,22 +272,20 @@ def lines(
 def over_truth(
     name: str,
     title: str,
-    times: Sequence[float],
-    series: Sequence[Series],
+    curves: Sequence[tuple[Sequence[float], Series]],
     truth: Sequence[tuple[float, float]],
     ylabel: str,
 ) -> Graphic:
     """Curves over time, between 0 and 1, over the segments of the truth.
 
     Args:
-        times: seconds of the values.
-        series: each as long as ``times``.
+        curves: seconds of the values and, as long, the values of each.
         truth: segments in seconds, drawn as bands.
     """
     with _figure(120, left=_UPRIGHT, legend=1) as (figure, axes):
         for number, (start, end) in enumerate(truth):
             axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
-        for one in series:
+        for times, one in curves:
             axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
         axes.set(xlabel="seconds", ylabel=ylabel, ylim=(0, 1.02))
         axes.margins(x=0)

@@ -124,7 +124,9 @@ def test_lines_of_many_points_have_neither_markers_nor_a_tick_each() -> None:
 def test_curves_over_truth_and_the_graph_of_a_video() -> None:
     times = [0.5, 1.5, 2.5]
     curves = [Series("host", [0.1, 0.9, 0.2], plots.BLUE), Series("with ACGNet", [0.1, 1.0, 0.8], plots.RED)]
-    over = plots.over_truth("activation", "Activation <of jump>", times, curves, [(1.0, 2.0)], "activation")
+    over = plots.over_truth(
+        "activation", "Activation <of jump>", [(times, curve) for curve in curves], [(1.0, 2.0)], "activation"
+    )
     graph = plots.lending("graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")])
     for graphic, texts in ((over, ("truth", "host", "with ACGNet", "&lt;of jump&gt;")), (graph, ("lender", "jump"))):
         for svg in (graphic.file, graphic.inline):

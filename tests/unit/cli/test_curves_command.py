@@ -1,0 +1,63 @@
+"""``untrimmed curves``: figures of curves over truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from untrimmed.cli import app
+from untrimmed.errors import InputError
+from untrimmed.formats import write_annotations
+from untrimmed.formats.curves import Curves, write_curves
+from untrimmed.types import Annotations, Instances, Video
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    instances = Instances(np.array([[1.0, 2.0], [4.0, 5.5], [7.0, 8.0]]), ("jump", "spin", "jump"))
+    truth = Annotations.of([Video("v/1", "test", 10.0, None, instances)], version="x")
+    write_annotations(truth, tmp_path / "truth.json")
+    wave = np.linspace(0, 1, 50, dtype=np.float32)
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        names = {"jump": wave, "start": wave} if run == "one" else {"jump": 1 - wave, "spin": wave}
+        write_curves({"v/1": Curves(0.0, 0.2, names)}, tmp_path / run / "curves.json")
+    return tmp_path
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(app, ["curves", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_a_figure_for_each_class_of_the_truth_with_a_curve_of_each_model(folder: Path) -> None:
+    truth, out = folder / "truth.json", folder / "out"
+    assert "2 figures of 1 videos" in run(
+        folder / "one", folder / "two" / "curves.json", "--truth", truth, "--out", out
+    )
+    texts = [set(re.findall(r">([^<>]+)</text>", (out / f"v_1-{number}.svg").read_text())) for number in range(2)]
+    assert {"truth", "one", "two"} <= texts[0]
+    assert {"truth", "two"} <= texts[1]
+    assert "one" not in texts[1]
+
+
+def test_only_the_classes_and_videos_asked_for(folder: Path) -> None:
+    truth, out = folder / "truth.json", folder / "out"
+    run(folder / "one", "--truth", truth, "--out", out, "--label", "start", "--video", "v/1")
+    assert [file.name for file in out.iterdir()] == ["v_1-0.svg"]
+
+
+def test_what_is_wrong_is_said(folder: Path) -> None:
+    truth = folder / "truth.json"
+    with pytest.raises(InputError, match="has no video 'v/2': did you mean 'v/1'"):
+        run(folder / "one", "--truth", truth, "--video", "v/2")
+    with pytest.raises(InputError, match="at most 5"):
+        run(*[folder / "one"] * 6, "--truth", truth)
+    (folder / "one" / "curves.json").write_text('{"version": 1, "videos": {}}')
+    with pytest.raises(InputError, match="no video that all of one"):
+        run(folder / "one", "--truth", truth)
