@@ -259,6 +259,27 @@ def test_corrections_of_another_page_of_the_same_truth_are_exported_too(
     context.close()
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString", "video 1/2 & 3"])
+def test_any_name_will_do(browser: Any, tmp_path: Path, name: str) -> None:
+    truth = Annotations.of([Video("other", "test", 9.0, instances=Instances([[1, 2]], ("x",)))])
+    file = tmp_path / "page.html"
+    file.write_text(render([ResultSet(Detections.of([(name, name, 3.0, 4.0, 0.5)]))], truth, title="T"))
+    context = browser.new_context(accept_downloads=True)
+    opened = context.new_page()
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    assert opened.locator("#work").inner_text() == "No corrections yet."
+    opened.locator("button.found").click()
+    opened.keyboard.press("a")
+    opened.reload()
+    opened.wait_for_selector("html[data-ready]")
+    assert truths(opened) == [f"{name}, 0:03.0 to 0:04.0, truth, added"]
+    made = read_annotations(exported(opened, tmp_path))
+    assert made.videos[name].instances.labels == (name,)
+    assert made.videos["other"].instances.labels == ("x",)
+    context.close()
+
+
 def test_two_tabs_do_not_overwrite_each_other(browser: Any, shown: Any) -> None:
     context = browser.new_context()
     tabs = [context.new_page() for _ in range(2)]

@@ -142,11 +142,12 @@ def suggest(
     rare = _rarity(detections, truth, point)
     found: list[Suggestion] = []
     values: dict[str, float] = {}
-    for index, video_id in enumerate(detections.video_ids):
-        mine = detections.select(detections.video == index)
+    rows_of, others = _rows_by_video(detections), _rows_by_video(other) if other is not None else {}
+    for video_id in detections.video_ids:
+        mine = detections.select(rows_of[video_id])
         theirs = None
         if other is not None:
-            theirs = other.of_video(video_id) if video_id in other.video_ids else other.select([])
+            theirs = other.select(others.get(video_id, np.empty(0, dtype=np.int64)))
             theirs = theirs.select(theirs.scores >= _LEAST * point)
         known = truth.videos.get(video_id) if truth is not None else None
         here = _of_video(video_id, mine, theirs, point, rare)
@@ -157,6 +158,12 @@ def suggest(
         found += here
     order = sorted(values, key=lambda name: -values[name])
     return Suggestions({name: values[name] for name in order}, tuple(sorted(found, key=lambda one: -one.value)), point)
+
+
+def _rows_by_video(detections: Detections) -> dict[str, NDArray[np.int64]]:
+    order = np.argsort(detections.video, kind="stable")
+    bounds = np.searchsorted(detections.video[order], np.arange(len(detections.video_ids) + 1))
+    return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(detections.video_ids)}
 
 
 def _operating_point(detections: Detections, truth: Annotations | None) -> float:

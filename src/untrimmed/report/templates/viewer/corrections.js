@@ -6,7 +6,9 @@ import { state, tell } from "./state.js";
 
 const KEY = `untrimmed corrections ${index.key}`;
 const KEPT = 500;
-const nothing = () => ({ version: 1, edits: {}, done: [], undone: [], exported: true });
+// By id of the video; without a prototype, so that a video may be called "constructor".
+export const table = (entries) => Object.assign(Object.create(null), entries);
+const nothing = () => ({ version: 1, edits: table(), done: [], undone: [], exported: true });
 let work = nothing();
 let kept = true;
 
@@ -14,7 +16,7 @@ function readWork() {
   try {
     const text = localStorage.getItem(KEY);
     const found = text ? JSON.parse(text) : null;
-    work = found && found.version === 1 ? found : nothing();
+    work = found?.version === 1 ? { ...found, edits: table(found.edits) } : nothing();
   } catch {
     kept = false;
   }

@@ -4,12 +4,12 @@ import { $, element } from "./dom.js";
 import { on, state } from "./state.js";
 import { trackBox } from "./zoom.js";
 
-const NAMED = { start: "#009e73", end: "#d55e00", action: "#0072b2", attention: "#cc79a7" };
+const NAMED = new Map([["start", "#009e73"], ["end", "#d55e00"], ["action", "#0072b2"], ["attention", "#cc79a7"]]);
 const OTHERS = 4; // class curves drawn at first, of the classes that occur in the video
 const chosen = new Map(); // name -> whether it is drawn, as far as the reader has decided
 let drawn = [];
 
-const colourOf = (name) => NAMED[name] ?? labelColour(name);
+const colourOf = (name) => NAMED.get(name) ?? labelColour(name);
 
 function gather() {
   const sets = block(state.video).curves;
@@ -18,7 +18,7 @@ function gather() {
   const names = [...new Set(drawn.map((one) => one.name))];
   let classes = 0;
   const boxes = names.map((name) => {
-    const first = name in NAMED || !index.labels.includes(name) || (classes += 1) <= OTHERS;
+    const first = NAMED.has(name) || !index.labels.includes(name) || (classes += 1) <= OTHERS;
     const input = element("input", { type: "checkbox", checked: chosen.get(name) ?? first });
     input.dataset.curve = name;
     input.addEventListener("change", () => { chosen.set(name, input.checked); draw(); });

@@ -1,6 +1,6 @@
 // Corrections leave the page: as an annotation file, as an ELAN file, or through the server that gave out the page.
 import { annotations, index } from "./data.js";
-import { discard, edited, editsOf, isExported, isKept, markExported, truthOf } from "./corrections.js";
+import { discard, edited, editsOf, isExported, isKept, markExported, table, truthOf } from "./corrections.js";
 import { $, announce, counted, element } from "./dom.js";
 import { on, state, video } from "./state.js";
 
@@ -10,6 +10,7 @@ const same = (exact, rounded) => Math.abs(exact - rounded) < 0.00051;
 // The whole annotation file with the corrections in it. What was not touched keeps its exact numbers and further keys.
 export function correctedAnnotations() {
   const content = annotations();
+  content.database = table(content.database);
   for (const one of index.videos) {
     if (!(one.id in content.database) && (index.annotate || editsOf(one.id))) {
       content.database[one.id] = { ...(one.sure ? { duration: one.duration } : {}), annotations: [] };
