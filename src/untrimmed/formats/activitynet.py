@@ -102,6 +102,8 @@ def truth_content(annotations: Annotations) -> dict[str, Any]:
             entry["duration"] = float(video.duration)
         if video.fps is not None:
             entry["fps"] = int(video.fps) if video.fps.denominator == 1 else float(video.fps)
+        if video.video_labels:
+            entry["labels"] = list(video.video_labels)
         entry["annotations"] = [
             {**extra, "label": label, "segment": segment}
             for label, segment, extra in zip(

@@ -1,0 +1,111 @@
+"""Learning when actions are from which there are: every host finds more than from labels that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from untrimmed.formats import write_annotations
+from untrimmed.formats.features import FeatureWriter
+from untrimmed.grid import SnippetGrid
+from untrimmed.inference import load_model
+from untrimmed.recipe import recipe_of
+from untrimmed.runs import train
+from untrimmed.types import Annotations, Instances, Video
+
+CLASSES, CHANNELS, LENGTH = ("jump", "run", "spin"), 8, 60
+GRID = SnippetGrid(2, 1, 1)
+METHODS: dict[str, dict[str, Any]] = {
+    "basnet": {"hidden": 16, "filter_channels": 8, "dropout": 0.2, "class_threshold": 0.15},
+    "um": {"hidden": 16, "margin": 8.0, "dropout": 0.2, "class_threshold": 0.2},
+    "dgam": {"streams": [{"thresholds": [0.05, 0.1, 0.2, 0.4], "own": 1.0}], "hidden": 16, "warmup_epochs": 2},
+}
+
+
+def make_world(folder: Path) -> None:
+    """Videos of noise in which a class is a bump in two channels; training videos have labels only."""
+    rng = np.random.default_rng(0)
+    videos = []
+    with FeatureWriter(folder / "features", backbone={"name": "bumps"}) as writer:
+        for number in range(60):
+            rows = rng.normal(scale=0.4, size=(LENGTH, CHANNELS)).astype(np.float32)
+            segments, labels = [], []
+            for slot in rng.permutation(3)[: rng.integers(1, 3)]:
+                kind = int(rng.integers(3))
+                start = int(20 * slot + rng.integers(2, 8))
+                stop = start + int(rng.integers(6, 11))
+                rows[start:stop, 2 * kind : 2 * kind + 2] += 2.0
+                segments.append((start / 2, stop / 2))
+                labels.append(CLASSES[kind])
+            subset = "training" if number < 40 else "test"
+            video = Video(f"v{number:02d}", subset, LENGTH / 2, instances=Instances(segments, tuple(labels)))
+            if subset == "training":
+                video = replace(video, instances=Instances.empty(), video_labels=video.labels)
+            writer.add(video.id, rows, GRID, LENGTH / 2)
+            videos.append(video)
+    write_annotations(Annotations.of(videos), folder / "weak.json")
+    order = rng.permutation(40).tolist()
+    mixed = [replace(video, video_labels=videos[other].labels) for video, other in zip(videos, order, strict=False)]
+    write_annotations(Annotations.of([*mixed, *videos[40:]]), folder / "shuffled.json")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Such small networks lose more to threads than they win."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weak")
+    make_world(folder)
+    return folder
+
+
+def trained(world: Path, out: Path, name: str, annotations: str, **method: Any) -> float:
+    """The mean mAP over tIoU 0.3:0.1:0.5 on the test videos."""
+    plan = recipe_of(
+        {
+            "data": {
+                "annotations": str(world / annotations),
+                "features": str(world / "features"),
+                "validation": None,
+            },
+            "windows": {"kind": "segments", "length": LENGTH},
+            "method": {"name": name, **METHODS[name], **method},
+            "train": {"epochs": 25, "batch_size": 8, "optim": {"name": "adam", "lr": 1e-2}},
+            "postprocess": {"nms": [{"method": "hard", "threshold": 0.5}]},
+            "evaluate": {"tiou": [0.3, 0.4, 0.5]},
+        },
+        name,
+    )
+    result = train(plan, out, device=torch.device("cpu"))
+    assert result.evaluation is not None
+    return float(np.mean(list(result.evaluation.to_dict()["mAP"].values())))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_video_labels_teach_when_actions_are(world: Path, tmp_path: Path, name: str) -> None:
+    learned = trained(world, tmp_path / "weak", name, "weak.json")
+    nothing = trained(world, tmp_path / "shuffled", name, "shuffled.json")
+    assert learned > 0.25
+    assert learned > nothing + 0.2
+
+
+def test_a_model_with_acgnet_is_stored_and_detects(world: Path, tmp_path: Path) -> None:
+    enhance = {"name": "acgnet", "threshold": 0.6, "neighbours": 6}
+    assert trained(world, tmp_path / "run", "basnet", "weak.json", enhance=enhance) > 0.3
+    detector = load_model(tmp_path / "run")
+    found = detector.detect(world / "features" / "v50.npy")
+    assert len(found)
+    ((_, curves),) = detector.curves(detector.features_of(world / "features" / "v50.npy"), ["v50"])
+    assert {"attention", *CLASSES} <= set(curves.values)
