@@ -101,6 +101,25 @@ def test_precision_and_recall_follow_the_slider(page: Any) -> None:
     assert page.locator("#threshold-value").inner_text() == "0.65"
 
 
+def test_the_numbers_do_not_depend_on_how_many_are_drawn(browser: Any, shown: Any, tmp_path: Path) -> None:
+    numbers = []
+    for most in (2, 300):
+        file = tmp_path / f"most {most}.html"
+        file.write_text(render([ResultSet(shown.results[0])], shown.truth, title="T", threshold=0.2, most=most))
+        opened = browser.new_page()
+        opened.goto(file.as_uri())
+        opened.wait_for_selector("html[data-ready]")
+        opened.get_by_label("Order").select_option("file")
+        opened.locator("#list button").first.click()
+        assert opened.locator("button.found").count() == (2 if most == 2 else 6)
+        numbers.append([live(opened), opened.locator("#kinds").inner_text()])
+        opened.locator("#threshold").fill("0.55")
+        numbers[-1].append(live(opened))
+        opened.close()
+    assert numbers[0] == numbers[1]
+    assert numbers[0][0]["This video"] == ["0.333", "0.667", "4", "1"]
+
+
 def test_two_results_side_by_side(page: Any) -> None:
     assert page.locator(".lane").first.locator(".tag").all_inner_texts() == ["", "A", "B"]
     page.get_by_label("B: theirs").uncheck()

@@ -11,6 +11,7 @@ Block of a video::
 
     {"truth": [[label, start, end, [score of the finder, or null, a result file each]]],
      "sets": [[[label, start, end, score, kind]]],                                      kind -1: not scored
+     "rest": [[[label, kind, place, count]]],          what is left out: how many, place of the highest cut they reach
      "curves": [{"start", "step", "curves": {name: [values in thousandths]}}]}          null where there are none
 
 Labels are numbers into the index's list; times are seconds, rounded to milliseconds.
@@ -29,7 +30,7 @@ from markupsafe import Markup
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.false_positives import KINDS
-from untrimmed.evaluation.judgement import Judgement, judge, score_cuts
+from untrimmed.evaluation.judgement import Judgement, judge, score_cuts, slack
 from untrimmed.evaluation.protocols import Protocol, protocol_of
 from untrimmed.evaluation.suggestion import suggest
 from untrimmed.formats.activitynet import truth_content
@@ -99,15 +100,16 @@ def collect(
     by_video = [_rows_by_video(one.detections) for one in results]
     for video_id in ids:
         known = part.videos.get(video_id) if part else None
-        found = []
+        found, rest = [], []
         for place, one in enumerate(results):
             rows = by_video[place].get(video_id, np.empty(0, dtype=np.int64))
             cut += max(0, len(rows) - most)
             kinds = judged[place].kinds if judged else None
             found.append(_detections(one.detections, rows[:most], kinds, number))
+            rest.append(_counted(one.detections, rows[most:], kinds, number, cuts))
         truth = _truth(known, judged, number)
         curves = [_curves(one.curves, video_id, found[place], truth, labels) for place, one in enumerate(results)]
-        blocks.append({"truth": truth, "sets": found, "curves": curves})
+        blocks.append({"truth": truth, "sets": found, "rest": rest, "curves": curves})
         sure = (known.duration if known else None) or durations.get(video_id)
         ends = [item[2] for item in (*truth, *(row for rows in found for row in rows))]
         videos.append(
@@ -228,6 +230,18 @@ def _detections(detections: Detections, rows: Any, kinds: Any, number: Mapping[s
     ]
 
 
+def _counted(detections: Detections, rows: Any, kinds: Any, number: Mapping[str, int], cuts: Any) -> list[list[int]]:
+    """Detections that are left out, as counts: precision of the video is exact without them being drawn."""
+    if kinds is None or not len(rows):
+        return []
+    names = np.array([number[name] for name in detections.labels] + [number.get(NO_LABEL, -1)])
+    places = np.searchsorted(cuts, detections.scores[rows] + slack(cuts), side="right") - 1
+    table = np.stack([names[detections.label[rows]], kinds[rows], places], axis=1)[kinds[rows] >= 0]
+    groups, counts = np.unique(table, axis=0, return_counts=True)
+    result: list[list[int]] = np.column_stack([groups, counts]).tolist()
+    return result
+
+
 def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str, int]) -> list[list[Any]]:
     if video is None:
         return []
@@ -236,8 +250,9 @@ def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str
         zip(video.instances.labels, video.instances.segments.tolist(), strict=True)
     ):
         finders = [one.found[video.id][row] for one in judged]
-        # Nobody has to find an Ambiguous segment: it is found whatever the threshold.
-        shown = [None if score is None else float(f"{min(score, 1e9):.6g}") for score in finders]
+        # Nobody has to find an Ambiguous segment: it has no finders, found or not.
+        needed = [score for score in finders if score is None or np.isfinite(score)]
+        shown = [None if score is None else float(f"{score:.6g}") for score in needed]
         rows.append([number[label], round(start, 3), round(end, 3), shown])
     return rows
 

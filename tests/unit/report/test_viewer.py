@@ -50,7 +50,7 @@ def test_detections_and_truth_are_in_the_page_with_their_labels_and_kinds() -> N
     assert (first["duration"], first["sure"], first["subset"]) == (20.0, True, "test")
     assert first["sets"] == [[0.5, 1, 1]]
     assert (second["id"], second["duration"], second["sure"], second["sets"]) == ("empty", 1.0, False, [None])
-    assert content(page, "video-1") == {"truth": [], "sets": [[]], "curves": [None]}
+    assert content(page, "video-1") == {"truth": [], "sets": [[]], "rest": [[]], "curves": [None]}
     assert content(page, "annotations")["database"].keys() == {"a", "unseen"}
 
 
@@ -107,6 +107,21 @@ def test_what_is_left_out_is_said() -> None:
     assert [item[3] for item in content(page, "video-0")["sets"][0]] == [0.9, 0.5]
     assert "Only the 2 detections of the highest scores" in page
     assert "are left out" not in render([ResultSet(rows)], title="T", most=3)
+
+
+def test_what_is_left_out_is_counted() -> None:
+    page = render([ResultSet(found())], truth(), title="T", most=1)
+    index, block = content(page), content(page, "video-0")
+    wave = index["labels"].index("wave")
+    assert [row[3] for row in block["sets"][0]] == [0.9]
+    assert block["rest"] == [[[wave, 1, index["cuts"].index(0.8), 1]]]
+    assert content(render([ResultSet(found())], title="T", most=1), "video-0")["rest"] == [[]]
+
+
+def test_ambiguous_segments_have_no_finders() -> None:
+    both = Annotations.of([Video("a", "test", 20.0, instances=Instances([[1, 3], [5, 9]], ("wave", "Ambiguous")))])
+    block = content(render([ResultSet(found())], both, title="T"), "video-0")
+    assert [row[3] for row in block["truth"]] == [[0.9], []]
 
 
 def test_annotating_shows_every_video_and_class_of_the_truth() -> None:

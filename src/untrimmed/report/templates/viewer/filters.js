@@ -1,7 +1,7 @@
 // What is hidden: kinds of error, result files, classes. The names beside the boxes are the legend of the lanes.
 import { index, KIND_COLOURS, labelColour } from "./data.js";
 import { $, element } from "./dom.js";
-import { items } from "./lanes.js";
+import { items, left } from "./lanes.js";
 import { on, reaches, state, tell } from "./state.js";
 
 function toggle(set, value, shown) {
@@ -60,8 +60,11 @@ function buildClasses() {
 function showCounts() {
   const { truth, found } = items();
   const counts = new Map();
-  const count = (value) => counts.set(value, (counts.get(value) ?? 0) + 1);
+  const count = (value, more = 1) => counts.set(value, (counts.get(value) ?? 0) + more);
   for (const one of found) if (reaches(one.score) && !state.hiddenSets.has(one.set) && one.kind >= 0) count(String(one.kind));
+  index.sets.forEach((_, set) => {
+    if (!state.hiddenSets.has(set)) for (const one of left(set)) count(String(one.kind), one.count);
+  });
   for (const one of truth) count(one.missed.some((each, set) => each && !state.hiddenSets.has(set)) ? "missed" : "found");
   for (const one of document.querySelectorAll("#kinds label")) {
     one.querySelector(".count").textContent = counts.get(one.dataset.value) ?? 0;

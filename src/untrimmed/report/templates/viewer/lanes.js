@@ -3,7 +3,7 @@ import { block, index, KIND_COLOURS, labelColour, NO_LABEL } from "./data.js";
 import { truthOf } from "./corrections.js";
 import { $, clock, counted, element } from "./dom.js";
 import { seek } from "./player.js";
-import { on, reaches, select, state } from "./state.js";
+import { on, placeOf, reaches, select, state } from "./state.js";
 import { reveal } from "./zoom.js";
 
 const THIN = 15; // pixels of a strip without anything, with room for its letter
@@ -27,6 +27,12 @@ export function items() {
     }));
   return { truth, found };
 }
+
+// Detections that are counted but not drawn, at the threshold.
+export const left = (set) =>
+  block(state.video).rest[set]
+    .filter(([, , place]) => place >= placeOf(state.threshold))
+    .map(([label, kind, , count]) => ({ label: index.labels[label], kind, count }));
 
 export function passes(item) {
   if (state.hiddenLabels.has(item.label)) return false;

@@ -1,14 +1,12 @@
 // The threshold slider, and precision and recall as it moves: of all videos, and of the open one.
+import { fileTruth } from "./corrections.js";
 import { index } from "./data.js";
-import { $, clamp, element } from "./dom.js";
-import { items, passes } from "./lanes.js";
-import { on, reaches, state, tell } from "./state.js";
+import { $, element } from "./dom.js";
+import { items, left, passes } from "./lanes.js";
+import { on, placeOf, reaches, state, tell } from "./state.js";
 
 const cuts = index.cuts;
-const name = (right, of) => (of ? (right / of).toFixed(3) : "-");
-
-const placeOf = (threshold) =>
-  clamp(Math.round((threshold - cuts[0]) / (cuts[1] - cuts[0])), 0, cuts.length - 1);
+const share = (right, of) => (of ? (right / of).toFixed(3) : "-");
 
 // True positives, false positives and instances of all videos, over the classes that are shown.
 function overall(set) {
@@ -24,16 +22,17 @@ function overall(set) {
   return sum;
 }
 
+// The same of the open video. Right is whatever found an instance, so that it counts even where it is not drawn.
 function here(set) {
-  const { truth, found } = items();
-  const chosen = found.filter((one) => one.set === set && one.kind >= 0 && reaches(one.score) && !state.hiddenLabels.has(one.label));
-  const wanted = truth.filter((one) => one.finders?.length && !state.hiddenLabels.has(one.label));
-  const right = chosen.filter((one) => one.kind === 0).length;
-  return { right, wrong: chosen.length - right, instances: wanted.length };
+  const seen = (one) => !state.hiddenLabels.has(one.label);
+  const wanted = fileTruth(state.video).filter((one) => one.finders.length && seen(one));
+  const wrong = items().found.filter((one) => one.set === set && one.kind > 0 && reaches(one.score) && seen(one)).length;
+  const more = left(set).filter((one) => one.kind > 0 && seen(one)).reduce((sum, one) => sum + one.count, 0);
+  return { right: wanted.filter((one) => reaches(one.finders[set])).length, wrong: wrong + more, instances: wanted.length };
 }
 
 function row(title, { right, wrong, instances }) {
-  const cells = [name(right, right + wrong), name(right, instances), wrong, instances - right];
+  const cells = [share(right, right + wrong), share(right, instances), wrong, instances - right];
   return element("tr", {}, element("th", { scope: "row", textContent: title }), ...cells.map((textContent) => element("td", { textContent })));
 }
 
@@ -42,7 +41,9 @@ function showScores() {
   const { truth, found } = items();
   const visible = [...truth, ...found].filter(passes);
   const seen = visible.filter((one) => one.what === "found").length;
-  $("seen").textContent = index.sets.length ? `${seen} of ${found.length} detections shown` : "";
+  const more = index.sets.flatMap((_, set) => left(set)).reduce((sum, one) => sum + one.count, 0);
+  $("seen").textContent = !index.sets.length ? ""
+    : `${seen} of ${found.length} detections shown${more ? `, ${more} more only counted` : ""}`;
   if (!index.scored) return;
   const rows = index.sets.flatMap((set, place) => {
     const letter = index.sets.length > 1 ? ` ${"AB"[place]}` : "";

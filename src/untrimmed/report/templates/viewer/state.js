@@ -1,5 +1,6 @@
 // What is being looked at, and who wants to know when it changes.
 import { index } from "./data.js";
+import { clamp } from "./dom.js";
 
 export const state = {
   video: -1,
@@ -31,6 +32,10 @@ export const video = () => index.videos[state.video];
 // A score reaches the threshold; what is lost by rounding in the page is forgiven.
 const SLACK = 1e-4 * (index.cuts[1] - index.cuts[0]);
 export const reaches = (score) => score !== null && score >= state.threshold - SLACK;
+
+// Which of the cuts a threshold is.
+export const placeOf = (threshold) =>
+  clamp(Math.round((threshold - index.cuts[0]) / (index.cuts[1] - index.cuts[0])), 0, index.cuts.length - 1);
 
 export function select(selected) {
   state.selected = selected;
