@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types docs bench clean
 
 demo: .venv/installed
 	$(BIN)/untrimmed demo --out demo
@@ -17,6 +17,9 @@ lint: .venv/installed-dev
 
 types: .venv/installed-dev
 	$(BIN)/mypy
+
+docs: .venv/installed-dev
+	$(BIN)/python -m mkdocs build --strict
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks

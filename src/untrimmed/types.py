@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from html import escape
+from itertools import islice
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from untrimmed import notebook
 from untrimmed.errors import InputError, nearest
 from untrimmed.grid import exact_fps
 
@@ -170,6 +173,25 @@ class Annotations(_Rebuilt):
     def instance_count(self) -> int:
         return sum(len(video.instances) for video in self)
 
+    def _repr_html_(self) -> str:
+        """The first videos with their instances on a line of time, for notebooks."""
+        colours = {label: number for number, label in enumerate(self.labels)}
+        rows = []
+        for video in islice(self, notebook.ROWS):
+            segments = video.instances.segments.tolist()
+            spans = [
+                (*each, label, colours[label]) for each, label in zip(segments, video.instances.labels, strict=True)
+            ]
+            end = video.duration or max((stop for _, stop in segments), default=0.0)
+            length = "" if video.duration is None else f"{video.duration:.1f} s"
+            cells = (escape(video.id), escape(video.subset), length, str(len(spans)), notebook.timeline(spans, end))
+            rows.append(cells)
+        counts = ((len(self), "video"), (self.instance_count, "instance"), (len(self.labels), "label"))
+        caption = ", ".join(notebook.counted(*count) for count in counts)
+        if len(self) > notebook.ROWS:
+            caption += f"; the first {notebook.ROWS} videos"
+        return notebook.table(caption, ("video", "subset", "duration", "instances", ""), rows)
+
     def subset(self, name: str) -> Annotations:
         """The videos of one subset.
 
@@ -255,6 +277,21 @@ class Detections(_Rebuilt):
             segments=self.segments[index],
             scores=self.scores[index],
         )
+
+    def _repr_html_(self) -> str:
+        """The surest detections, each on the line of time of its video, for notebooks."""
+        best = np.argsort(-self.scores, kind="stable")[: notebook.ROWS]
+        ends = np.zeros(len(self.video_ids))
+        np.maximum.at(ends, self.video, self.segments[:, 1])
+        rows = []
+        for number, (video_id, label, start, end, score) in zip(best, self.select(best).rows(), strict=True):
+            name = "(proposal)" if label is None else label
+            line = notebook.timeline([(start, end, name, int(self.label[number]))], ends[self.video[number]])
+            rows.append((escape(video_id), escape(name), f"{start:.2f} s", f"{end:.2f} s", f"{score:.3f}", line))
+        caption = f"{notebook.counted(len(self), 'detection')} in {notebook.counted(len(self.video_ids), 'video')}"
+        if len(self) > notebook.ROWS:
+            caption += f"; the {notebook.ROWS} surest"
+        return notebook.table(caption, ("video", "label", "start", "end", "score", ""), rows)
 
     def of_video(self, video_id: str) -> Detections:
         """The rows of one video.

@@ -17,7 +17,7 @@ SOURCE = Path(untrimmed.__file__).parent
 ROOT = "untrimmed"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "notebook"),
     ("segments", "grid", "timemap", "types"),
     ("formats", "postprocess"),
     ("config", "cutting"),
