@@ -68,7 +68,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         if row.get(key):
             dealt = write_dealt(plan_recipe.data, deal, seed, folder.with_suffix(".json"))
             plan_recipe = recipe.load(config, [*changes, f"data.annotations={dealt}"])
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), time.process_time()
     if "of" in row:
         from untrimmed.inference import load_model
 
@@ -94,6 +94,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         "averages": {name: round(value, 5) for name, value in values["averages"].items()},
         "lengths": {f"up to {group['up_to']} s": group["mAP"] for group in values["lengths"]},
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(time.process_time() - worked, 1),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }

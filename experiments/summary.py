@@ -36,13 +36,14 @@ def table(rows: Sequence[Row], tious: Sequence[str]) -> str:
         for name in lengths
         if all(score is not None for row in rows for score in row["lengths"][name].values())
     ]
-    lines = ["| row | seeds | " + " | ".join(name for name, _ in columns) + " | s |"]
+    lines = ["| row | seeds | " + " | ".join(name for name, _ in columns) + " | CPU s |"]
     lines.append("|---" * (len(columns) + 3) + "|")
     for name in names:
         of_row = [row for row in rows if row["row"] == name]
         cells = [spread([100 * value(row) for row in of_row]) for _, value in columns]
-        seconds = max(row["seconds"] for row in of_row)
-        lines.append(f"| {name} | {len(of_row)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+        seconds = [row["cpu_seconds"] for row in of_row if "cpu_seconds" in row]
+        longest = f"{max(seconds):.0f}" if seconds else ""
+        lines.append(f"| {name} | {len(of_row)} | " + " | ".join(cells) + f" | {longest} |")
     return "\n".join(lines)
 
 
