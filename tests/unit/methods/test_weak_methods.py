@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -298,3 +299,24 @@ def test_streams_of_dgam_are_halves_of_the_features() -> None:
     assert not torch.equal(before["1.attention"], after["1.attention"])
     with pytest.raises(InputError, match="7 channels cannot be halved"):
         make_method("dgam", SMALL["dgam"], 7, CLASSES)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_step_in_half_precision(name: str) -> None:
+    host, some = model(name, True), batch()
+    settings = TrainSettings(precision="bf16", optim=OptimSettings(name="sgd", lr=1e-2))
+    values = [make_step(host, settings)([some], 1.0) for _ in range(2)]
+    assert all(math.isfinite(value) for each in values for value in each.values())
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_accumulated_steps_equal_one_large_step(name: str) -> None:
+    """Counts are added over micro-batches before anything is divided."""
+    changes: dict[str, Any] = {} if name == "dgam" else {"dropout": 0.0}  # DGAM draws z, so its VAE differs
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=1e-2, momentum=0, weight_decay=0))
+    whole, parts = model(name, True, **changes), model(name, True, **changes)
+    some = batch()
+    make_step(whole, settings)([some], 0.0)
+    make_step(parts, settings)([one(some, 0), one(some, 1), one(some, 2)], 0.0)
+    for (key, ours), theirs in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5), key
