@@ -16,10 +16,9 @@ from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
 from untrimmed.report.viewer import ResultSet, render
 from untrimmed.report.viewer_data import read_curves
-from untrimmed.runs import CONFIG_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
+from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.types import Annotations
 
-CURVES_FILE = "curves.json"
 RESAMPLES = 1000
 
 
