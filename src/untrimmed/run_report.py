@@ -10,12 +10,12 @@ import yaml
 from untrimmed.errors import InputError
 from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
-from untrimmed.formats.io import read_json, read_text, write_text
+from untrimmed.formats.curves import read_curves
+from untrimmed.formats.io import read_text, write_text
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
 from untrimmed.report.viewer import ResultSet, render
-from untrimmed.report.viewer_data import read_curves
 from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.types import Annotations
 
@@ -51,7 +51,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
     write_text(
         page,
         render(
-            [ResultSet(detections, curves=read_curves(read_json(curves), str(curves)) if curves.exists() else None)],
+            [ResultSet(detections, curves=read_curves(curves) if curves.exists() else None)],
             truth,
             title=title,
             sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {},

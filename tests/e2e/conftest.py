@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from untrimmed.formats import write_annotations, write_detections
+from untrimmed.formats.curves import Curves, write_curves
 from untrimmed.formats.features import FeatureWriter
-from untrimmed.formats.io import write_json
 from untrimmed.grid import SnippetGrid
 from untrimmed.report.media import video_sources
 from untrimmed.report.viewer import ResultSet, render
-from untrimmed.report.viewer_data import read_curves
 from untrimmed.types import Annotations, Detections, Instances, Video
 from untrimmed.video.write import VideoWriter
 
@@ -111,15 +110,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         ]
     )
     theirs = Detections.of([("first", "wave", 17.0, 19.0, 0.9), ("first", "wave", 9.0, 10.0, 0.8)])
-    values = np.round(np.clip(np.sin(np.arange(200) / 5), 0, 1), 3).tolist()
-    curves = {"first": {"start": 0.0, "step": 0.1, "curves": {"start": values, "jump": values[::-1]}}}
+    values = np.clip(np.sin(np.arange(200) / 5), 0, 1).astype(np.float32)
+    curves = {"first": Curves(0.0, 0.1, {"start": values, "jump": values[::-1]})}
     write_annotations(truth, folder / "truth.json")
     write_detections(mine, folder / "mine.json")
     write_detections(theirs, folder / "theirs.json")
-    write_json(folder / "curves.json", {"version": 1, "videos": curves})
+    write_curves(curves, folder / "curves.json")
     page = folder / "page.html"
     sources = video_sources(["first", "second"], folder / "videos", page)
-    sets = [ResultSet(mine, "mine", read_curves({"version": 1, "videos": curves}, "c")), ResultSet(theirs, "theirs")]
+    sets = [ResultSet(mine, "mine", curves), ResultSet(theirs, "theirs")]
     page.write_text(render(sets, truth, title="A page", sources=sources, threshold=0.2))
     return Shown(folder, page, truth, (mine, theirs))
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from untrimmed.evaluation import evaluate
+from untrimmed.formats.curves import Curves
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section
 from untrimmed.report.viewer import ResultSet, render
-from untrimmed.report.viewer_data import read_curves
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -69,14 +69,13 @@ def whole_report() -> str:
             end = max(segments[pick, 1] + b, start + 0.2)
             label = names[pick] if generator.random() < 0.6 else labels[generator.integers(CLASSES)]
             rows.append((f"video {number:03}", label, start, end, float(generator.beta(1, 3))))
-        values = {name: generator.random(256).round(3).tolist() for name in ("start", "end", "action")}
-        curves[f"video {number:03}"] = {"start": 0.0, "step": 120 / 256, "curves": values}
+        values = {name: generator.random(256).round(3).astype(np.float32) for name in ("start", "end", "action")}
+        curves[f"video {number:03}"] = Curves(0.0, 120 / 256, values)
     truth, found = Annotations.of(videos), Detections.of(rows)
     assert len(found) == VIDEOS * EACH
     scores = evaluate(found, truth, subset="all", resamples=100)
-    read = read_curves({"version": 1, "videos": curves}, "curves")
     return render(
-        [ResultSet(found, curves=read)],
+        [ResultSet(found, curves=curves)],
         truth,
         title="At scale",
         facts=score_facts(scores),

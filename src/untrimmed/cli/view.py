@@ -119,16 +119,14 @@ def serve_page(
 
 def _result_set(path: Path, curves: Path | None) -> ResultSet:
     from untrimmed.formats import read_detections
-    from untrimmed.formats.io import read_json
-    from untrimmed.report.viewer_data import ResultSet, read_curves
+    from untrimmed.formats.curves import read_curves
+    from untrimmed.report.viewer_data import ResultSet
 
     file = path / "results.json" if path.is_dir() and (path / "results.json").is_file() else path
     beside = path / "curves.json"
     if curves is None and file != path and beside.is_file():
         curves = beside
-    return ResultSet(
-        read_detections(file), path.name, read_curves(read_json(curves), str(curves)) if curves is not None else None
-    )
+    return ResultSet(read_detections(file), path.name, None if curves is None else read_curves(curves))
 
 
 def _numbers(

@@ -27,13 +27,14 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from untrimmed.errors import InputError
 from untrimmed.evaluation.false_positives import KINDS
 from untrimmed.evaluation.judgement import Judgement, judge, score_cuts, slack
 from untrimmed.evaluation.protocols import Protocol, protocol_of
 from untrimmed.evaluation.suggestion import suggest
 from untrimmed.formats.activitynet import truth_content
+from untrimmed.formats.curves import Curves
 from untrimmed.types import Annotations, Detections, Video
 
 NO_LABEL = "(no label)"
@@ -50,12 +51,12 @@ class ResultSet:
     Args:
         detections: what was found.
         name: how the page calls it.
-        curves: content of the run's ``curves.json``, or None.
+        curves: those of the run, by video, or None.
     """
 
     detections: Detections
     name: str = "detections"
-    curves: Mapping[str, Any] | None = None
+    curves: Mapping[str, Curves] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,30 +154,6 @@ def to_json(value: object) -> Markup:
     """JSON that may stand in a script element: no ``<`` in it can end the element or begin a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def read_curves(content: object, name: str) -> Mapping[str, Any]:
-    """The content of a ``curves.json``, looked at closely enough to be shown.
-
-    Raises:
-        InputError: if it is not of the form ``{"version": 1, "videos": {id: {"start", "step", "curves"}}}``.
-    """
-    videos = content.get("videos") if isinstance(content, dict) and content.get("version") == 1 else None
-    if not isinstance(videos, dict):
-        raise InputError(f'{name}: expected {{"version": 1, "videos": {{...}}}}, the curves of a run')
-    for video_id, entry in videos.items():
-        try:
-            start, step = float(entry["start"]), float(entry["step"])
-            values = np.concatenate(
-                [np.asarray(row, dtype=np.float64) for row in entry["curves"].values()] or [np.zeros(1)]
-            )
-        except (TypeError, KeyError, ValueError, AttributeError):
-            raise InputError(
-                f"{name}: video '{video_id}': expected numbers start, step and curves of numbers"
-            ) from None
-        if not (np.isfinite(values).all() and np.isfinite(start) and np.isfinite(step) and step > 0):
-            raise InputError(f"{name}: video '{video_id}': a number is not finite, or the step is not above 0")
-    return videos
 
 
 def _labels(results: Sequence[ResultSet], annotations: Annotations | None) -> list[str]:
@@ -280,7 +257,7 @@ def _sweep(judged: Judgement, number: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _curves(
-    curves: Mapping[str, Any] | None,
+    curves: Mapping[str, Curves] | None,
     video_id: str,
     found: Sequence[Sequence[Any]],
     truth: Sequence[Sequence[Any]],
@@ -291,17 +268,17 @@ def _curves(
         return None
     classes = set(labels)
     occurring = dict.fromkeys(labels[row[0]] for row in (*truth, *found))
-    names = [name for name in entry["curves"] if name not in classes]
-    names += [name for name in occurring if name in entry["curves"]]
-    longest = max((len(values) for values in entry["curves"].values()), default=0)
+    names = [name for name in entry.values if name not in classes]
+    names += [name for name in occurring if name in entry.values]
+    longest = max((len(values) for values in entry.values.values()), default=0)
     fold = max(1, -(-longest // CURVE_STEPS))
-    kept = {name: _folded(entry["curves"][name], fold) for name in names[:CURVES]}
-    return {"start": float(entry["start"]), "step": float(entry["step"]) * fold, "curves": kept}
+    kept = {name: _folded(entry.values[name], fold) for name in names[:CURVES]}
+    return {"start": entry.start, "step": entry.step * fold, "curves": kept}
 
 
-def _folded(values: Sequence[float], fold: int) -> list[int]:
+def _folded(values: NDArray[np.float32], fold: int) -> list[int]:
     """Thousandths; of every ``fold`` values the highest, so that no peak is lost."""
-    array = np.asarray(values, dtype=np.float64)
+    array = values.astype(np.float64)
     padded = np.pad(array, (0, -len(array) % fold), mode="edge") if len(array) else array
     result: list[int] = np.rint(1000 * padded.reshape(-1, fold).max(axis=1)).astype(int).tolist()
     return result

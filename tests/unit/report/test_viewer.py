@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from untrimmed.errors import InputError
+from untrimmed.formats.curves import Curves
 from untrimmed.report import bundle
 from untrimmed.report.viewer import ResultSet, render
-from untrimmed.report.viewer_data import CURVES, read_curves
+from untrimmed.report.viewer_data import CURVES
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 NASTY = '</script><img src=x onerror="alert(1)">'
@@ -149,11 +150,11 @@ def test_the_page_asks_for_nothing_from_elsewhere() -> None:
 
 
 def test_curves_are_folded_and_limited_to_what_occurs() -> None:
-    names = {f"class {number}": [0.5] * 5000 for number in range(40)} | {
-        "start": [0.0, 0.7] * 2500,
-        "wave": [1.0] * 5000,
+    names = {f"class {number}": np.full(5000, 0.5, np.float32) for number in range(40)} | {
+        "start": np.tile(np.float32([0.0, 0.7]), 2500),
+        "wave": np.ones(5000, np.float32),
     }
-    curves = read_curves({"version": 1, "videos": {"a": {"start": 0.5, "step": 0.1, "curves": names}}}, "c")
+    curves = {"a": Curves(0.5, 0.1, names)}
     rows = [("a", f"class {number}", 0.0, 1.0, 0.5) for number in range(40)]
     page = render([ResultSet(Detections.of(rows), curves=curves)], truth(), title="T")
     kept = content(page, "video-0")["curves"][0]
@@ -161,21 +162,6 @@ def test_curves_are_folded_and_limited_to_what_occurs() -> None:
     assert len(kept["curves"]) == CURVES
     assert kept["step"] == pytest.approx(0.3)
     assert kept["curves"]["start"][:3] == [700, 700, 700]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        [],
-        {"version": 2, "videos": {}},
-        {"version": 1, "videos": {"a": {"start": 0, "step": 1, "curves": {"start": ["x"]}}}},
-        {"version": 1, "videos": {"a": {"start": 0, "step": 0, "curves": {}}}},
-        {"version": 1, "videos": {"a": {"step": 1, "curves": {}}}},
-    ],
-)
-def test_curves_of_another_form_are_refused(wrong: object) -> None:
-    with pytest.raises(InputError, match=r"c\.json"):
-        read_curves(wrong, "c.json")
 
 
 def test_the_script_is_one_module_without_imports_and_without_a_name_twice() -> None:
