@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from untrimmed.cli import app
+from untrimmed.data.segments import Segments
 from untrimmed.data.settings import RescaledVideo, SlidingWindows, WholeVideo
 from untrimmed.data.stitching import SelfStitching
 
@@ -41,7 +42,7 @@ def test_shell_examples_name_options_that_exist() -> None:
 
 def test_the_table_lists_every_windowing_and_its_settings() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    for settings in (WholeVideo, RescaledVideo, SlidingWindows, SelfStitching):
+    for settings in (WholeVideo, RescaledVideo, SlidingWindows, SelfStitching, Segments):
         fields = dict(settings.model_fields)
         listed = re.findall(r"`(\w+)`", rows.pop(fields.pop("kind").default))
         assert listed == list(fields)
