@@ -108,7 +108,7 @@ def slow_runs(values: Tensor, mask: Tensor, thresholds: list[float]) -> list[tup
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 4), st.integers(0, 12), st.integers(0, 1000))
 def test_runs_by_loops(rows: int, cells: int, seed: int) -> None:
     values = curves(rows, cells, seed)
@@ -141,7 +141,7 @@ def slow_contrast(curve: list[float], mask: list[bool], start: float, end: float
     return mean((start, end)) - weight * mean((start - width, start), (end, end + width))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 1000), st.sampled_from([0.1, 0.25, 1.0]), st.sampled_from([0.6, 1.0]))
 def test_contrast_by_loops(cells: int, seed: int, outer: float, weight: float) -> None:
     values, mask = curves(2, cells, seed), curves(2, cells, seed + 1) > 0.2

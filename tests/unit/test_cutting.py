@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -48,6 +48,7 @@ def test_instances_are_clipped_and_keys_kept() -> None:
     assert (len(truth), truth.version, truth.extra["key"]) == (3, "v1", "kept")
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 400), st.floats(1, 90))
 def test_pieces_cover_a_recording_without_overlap_and_none_is_a_sliver(duration: float, length: float) -> None:
     pieces = cut(Annotations.of([recording(duration=duration)]), length)
@@ -60,6 +61,7 @@ def test_pieces_cover_a_recording_without_overlap_and_none_is_a_sliver(duration:
         assert length / 2 - 1e-6 <= pieces[-1].end - pieces[-1].start <= 1.5 * length + 1e-6
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 99), st.floats(0.1, 30)), max_size=8))
 def test_fixed_cuts_know_nothing_of_the_truth(instances: list[tuple[float, float]]) -> None:
     with_truth = recording(*((start, min(start + long, 100.0), "a") for start, long in instances))
