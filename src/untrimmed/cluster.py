@@ -214,8 +214,9 @@ def _check_reached(address: str) -> None:
 @contextmanager
 def _connected(address: str, workers: int) -> Iterator[Any]:
     try:
-        # Ray reports the use of it to its makers, and warns of what comes in its next version, unless told not to.
+        # Ray reports the use of it to its makers, and talks of its inner matters, unless told not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray = import_module("ray")
         import_module("ray.data")
