@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from untrimmed.layers.conv import widened
+from untrimmed.layers.portable import portable
 
 _TABLE = 2**20
 """Projected values that are held at once: few enough that they stay in a processor's cache."""
@@ -42,6 +43,12 @@ class AlignPattern:
         extension: x, by how many lengths the region is longer than the segment at either side, at least 0.
         samples: positions read in each bin, at least 1.
 
+    Attributes:
+        first: (N,) int64, the step in which each segment starts.
+        shape_of: (N,) int64, its row in the two tables.
+        offsets: (S, bins, 2 samples) int64, which steps are read, counted from ``first``.
+        weights: (S, bins, 2 samples) float64, their weights.
+
     Raises:
         ValueError: for a value outside its range, or another shape.
     """
@@ -51,7 +58,7 @@ class AlignPattern:
             raise ValueError(f"{segments.shape = }, expected (N, 2)")
         if bins < 1 or samples < 1 or extension < 0:
             raise ValueError(f"{bins = }, {samples = }, {extension = }: expected at least 1, 1 and 0")
-        self.bins, self.samples = bins, samples
+        self.bins = bins
         start, end = segments.double().unbind(-1)
         first = start.floor()
         shapes, self.shape_of = torch.unique(torch.stack((start - first, end - start), -1), dim=0, return_inverse=True)
@@ -69,10 +76,15 @@ class AlignPattern:
 
     def select(self, rows: Tensor) -> AlignPattern:
         """The pattern of some of the segments, (R,) int64."""
-        part = AlignPattern.__new__(AlignPattern)
-        part.bins, part.samples, part.offsets, part.weights = self.bins, self.samples, self.offsets, self.weights
-        part.shape_of, part.first = self.shape_of[rows], self.first[rows]
-        return part
+        return AlignPattern.of(self.first[rows], self.shape_of[rows], self.offsets, self.weights)
+
+    @classmethod
+    def of(cls, first: Tensor, shape_of: Tensor, offsets: Tensor, weights: Tensor) -> AlignPattern:
+        """A pattern from its attributes."""
+        made = cls.__new__(cls)
+        made.first, made.shape_of, made.offsets, made.weights = first, shape_of, offsets, weights
+        made.bins = offsets.shape[1]
+        return made
 
     def taps(self, bins: slice, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """What some of the bins read of a video of so many steps.
@@ -89,7 +101,7 @@ class AlignPattern:
 def _check_owner(features: Tensor, pattern: AlignPattern, owner: Tensor) -> None:
     if features.ndim != 3:
         raise ValueError(f"{features.shape = }, expected (B, C, T)")
-    if owner.shape != (len(pattern),):
+    if owner.shape != pattern.shape_of.shape:
         raise ValueError(f"{owner.shape = }, expected ({len(pattern)},), the window of each segment")
 
 
@@ -145,6 +157,8 @@ def align_project(
     with torch.autocast(features.device.type, enabled=False):
         rows = widened(features).mT.reshape(batch * steps, channels)
         weight = weight.to(rows.dtype)
+        if portable():
+            return _bin_by_bin(rows, pattern, owner, weight, steps) + (0 if bias is None else bias.to(rows.dtype))
         total = rows.new_zeros(len(pattern), outputs)
         group = max(1, _TABLE // max(1, batch * steps * outputs))
         for first in range(0, pattern.bins if len(pattern) and steps else 0, group):
@@ -161,6 +175,17 @@ def _some_bins(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tenso
     read += owner[:, None, None] * steps
     read = read.mul_(count).add_(torch.arange(count, device=rows.device)[:, None])
     return F.embedding_bag(read.flatten(1), projected, per_sample_weights=weights.flatten(1), mode="sum")
+
+
+def _bin_by_bin(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int) -> Tensor:
+    """(N, C_out), the sum of all bins by operators that other runtimes have; of features (B T, C)."""
+    read, weights = pattern.taps(slice(None), steps, rows.dtype)
+    read = read + owner[:, None, None] * steps
+    parts = []
+    for number in range(pattern.bins):
+        seen = (rows @ weight[number])[read[:, number]]
+        parts.append((weights[:, number, None] @ seen)[:, 0])
+    return torch.stack(parts).sum(0)
 
 
 class AlignProject(nn.Module):

@@ -317,14 +317,19 @@ def graph_conv(
         own, difference = weight[:, :channels], weight[:, channels:]
         shares = valid.to(rows.dtype) if attention is None else attention.to(rows.dtype) * valid
         shares = shares * (indices.shape[2] / valid.sum(-1, keepdim=True).clamp(min=1)).to(rows.dtype)
-        surrounding = F.embedding_bag(
-            (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1),
-            F.linear(rows, difference).reshape(batch * steps, -1),
-            per_sample_weights=shares.flatten(0, 1),
-            mode="sum",
-        ).view(batch, steps, -1)
+        lenders = (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1)
+        lent = F.linear(rows, difference).reshape(batch * steps, -1)
+        surrounding = _weighted_sum(lent, lenders, shares.flatten(0, 1)).view(batch, steps, -1)
         itself = F.linear(rows, own - difference, None if bias is None else bias.to(rows.dtype))
     return (surrounding + itself).mT
+
+
+def _weighted_sum(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """(N, C): of values (M, C), those of some rows (N, K), times their weights (N, K)."""
+    if portable():
+        return (weights[:, None] @ values[rows])[:, 0]
+    total: Tensor = F.embedding_bag(rows, values, per_sample_weights=weights, mode="sum")
+    return total
 
 
 def cosine_attention(features: Tensor, indices: Tensor, valid: Tensor) -> Tensor:

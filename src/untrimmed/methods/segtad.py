@@ -45,6 +45,8 @@ be seen).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -162,7 +164,7 @@ class ProposalNetwork(nn.Module):
         if not self.graph:
             for layer in self.layers:
                 nodes = F.relu(layer(nodes))
-        elif len(nodes):
+        elif nodes.shape[0]:
             current, edges = nodes.mT[None], (indices[None], valid[None])
             attention = cosine_attention(current, *edges)
             for layer in self.layers:
@@ -200,6 +202,7 @@ class SegTAD(nn.Module):
         self.inside = nn.Conv1d(width, 2, 1) if config.segmentation == "binary" else None
         self.start, self.end = EdgeHead(width), EdgeHead(width)
         self.pdn = ProposalNetwork(config)
+        self.multiple = math.prod(config.strides)
 
     def forward(self, batch: Batch) -> Raw:
         """The network on windows of any length; windows that show an original clip alone (rescaled, sliding, whole).
@@ -210,22 +213,57 @@ class SegTAD(nn.Module):
             binary. In training ``features`` (B, C, T), as the proposals are sampled by the targets, in :meth:`loss`.
             Else ``scores`` (B, 2, M), logits of s1 and s2 of all proposals, 0 for those that reach past the video.
         """
-        mask = batch.mask
-        features = self.ssn(batch.features, mask)
+        if not self.training:
+            return self.wired(batch, self.wiring(batch.mask))
+        features, raw = self._look(batch)
+        return {**raw, "features": features}
+
+    def wired(self, batch: Batch, wiring: Mapping[str, Tensor]) -> Raw:
+        """What :meth:`forward` gives in evaluation, with what depends on the mask alone computed before. All shapes
+        follow from those of the arguments, so the network can be recorded."""
+        features, raw = self._look(batch)
+        pattern = AlignPattern.of(*(wiring[name] for name in ("first", "shape_of", "offsets", "weights")))
+        logits = self.pdn(features, pattern, wiring["owner"], wiring["indices"], wiring["valid"])
+        scores = torch.cat((logits, logits.new_zeros(1, 2)))[wiring["place"]]
+        return {**raw, "scores": scores.movedim(-1, 1)}
+
+    @torch.no_grad()
+    def wiring(self, mask: Tensor) -> dict[str, Tensor]:
+        """The proposals of a batch, what they read and their graph, from the mask (B, T) bool.
+
+        Returns:
+            Of the N proposals within the video: ``owner`` (N,), the window of each; ``first`` (N,) and ``shape_of``
+            (N,), the step where it starts and its row in ``offsets`` and ``weights`` (S, bins, 2 samples), see
+            :class:`untrimmed.layers.align.AlignPattern`; ``indices`` and ``valid`` (N, K), its neighbours among the N,
+            and which of them count. Of all M of a window: ``place`` (B, M), which of the N each is, N for none.
+        """
+        grid, everyone = self._proposals(mask)
+        present = grid.present(mask)
+        nodes = present.flatten().nonzero()[:, 0]
+        pattern, owner, indices, valid = self._wire(grid, everyone, nodes, present)
+        place = nodes.new_full((present.numel(),), len(nodes))
+        place[nodes] = torch.arange(len(nodes), device=nodes.device)
+        return {
+            "owner": owner,
+            "first": pattern.first,
+            "shape_of": pattern.shape_of,
+            "offsets": pattern.offsets,
+            "weights": pattern.weights,
+            "indices": indices,
+            "valid": valid,
+            "place": place.view(present.shape),
+        }
+
+    def _look(self, batch: Batch) -> tuple[Tensor, Raw]:
+        """The features of steps, and what is said of them."""
+        features = self.ssn(batch.features, batch.mask)
         raw = {"edges": torch.cat((self.start(features), self.end(features)), 1)}
         if self.frames is not None:
             taught = features if self.config.segmentation == "classes" else features.detach()
             raw["frames"] = self.frames(taught)
         if self.inside is not None:
             raw["inside"] = self.inside(features)
-        if self.training:
-            return {**raw, "features": features}
-        grid, _ = self._proposals(mask)
-        present = grid.present(mask)
-        nodes = present.flatten().nonzero()[:, 0]
-        logits = self._score(features, nodes, present)
-        scores = logits.new_zeros(present.numel(), 2).index_copy(0, nodes, logits)
-        return {**raw, "scores": scores.view(*present.shape, 2).movedim(-1, 1)}
+        return features, raw
 
     def _proposals(self, mask: Tensor) -> tuple[ProposalGrid, AlignPattern]:
         config = self.config
@@ -234,7 +272,14 @@ class SegTAD(nn.Module):
 
     def _score(self, features: Tensor, nodes: Tensor, present: Tensor) -> Tensor:
         """(N, 2) logits of proposals, N nodes ``b M + m`` each given once; edges are those among them."""
-        grid, pattern = self._proposals(features[:, 0])
+        pattern, owner, indices, valid = self._wire(*self._proposals(features[:, 0]), nodes, present)
+        logits: Tensor = self.pdn(features, pattern, owner, indices, valid)
+        return logits
+
+    def _wire(
+        self, grid: ProposalGrid, pattern: AlignPattern, nodes: Tensor, present: Tensor
+    ) -> tuple[AlignPattern, Tensor, Tensor, Tensor]:
+        """What nodes read, their windows, and their neighbours (N, K) among them and which of these count."""
         count = max(1, len(grid))
         indices = valid = nodes.new_zeros(len(nodes), 1)
         if self.config.pdn == "graph" and len(nodes):
@@ -244,8 +289,7 @@ class SegTAD(nn.Module):
             indices = place[near]
             valid = valid & (indices >= 0)
             indices = indices.clamp(min=0)
-        logits: Tensor = self.pdn(features, pattern.select(nodes % count), nodes // count, indices, valid)
-        return logits
+        return pattern.select(nodes % count), nodes // count, indices, valid
 
     def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
         """Eq. 11, but for L_r: segmentation (Eq. 4), start and end (Eq. 5), tIoU and positive or not (Eq. 10).
@@ -358,14 +402,15 @@ class SegTAD(nn.Module):
         """The probability of every class, of an action, of a start and of an end at every step, window by window:
         name -> (T,) float32 in [0, 1], 0 where the window shows nothing."""
         mask = batch.mask.float()[:, None]
+        steps = mask.shape[-1]
         curves: dict[str, Tensor] = {}
         if "frames" in raw:
-            each = raw["frames"].float().softmax(1) * mask
+            each = raw["frames"][..., :steps].float().softmax(1) * mask
             curves = {f"class {number}": each[:, number] for number in range(self.classes)}
             curves["action"] = each[:, :-1].sum(1).clamp(max=1)
         if "inside" in raw:
-            curves["action"] = (raw["inside"].float().softmax(1) * mask)[:, 0]
-        edges = raw["edges"].float().sigmoid() * mask
+            curves["action"] = (raw["inside"][..., :steps].float().softmax(1) * mask)[:, 0]
+        edges = raw["edges"][..., :steps].float().sigmoid() * mask
         curves |= {"start": edges[:, 0], "end": edges[:, 1]}
         return [{name: values[row] for name, values in curves.items()} for row in range(len(batch))]
 

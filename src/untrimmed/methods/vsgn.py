@@ -177,6 +177,7 @@ class VSGN(nn.Module):
         self.config = config
         self.classes = 1 if config.class_agnostic else classes
         self.strides = [STEM_STRIDE * 2 ** (level + 1) for level in range(config.levels)]
+        self.multiple = self.strides[-1]
         graphs = range(1, config.levels + 1) if config.graph_levels is None else config.graph_levels
         self.stem = nn.Conv1d(channels, config.channels, 3, stride=STEM_STRIDE, padding=1)
         self.encoder = nn.ModuleList(CrossScaleGraph(config, level + 1 in graphs) for level in range(config.levels))
