@@ -5,9 +5,9 @@ Everything lies in one folder, and what is there already is not made again, so t
     demo/
         videos/  annotations.json     the rendered world
         features/                     of its videos
-        run/                          of the method: model, results, metrics, report.html
         linear.json                   detections of the yardstick, a linear classifier per snippet
-        summary.json                  the scores, side by side
+        vsgn/                         the run of a method: model, results, metrics, report.html
+            summary.json              its scores beside those of the yardstick
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from untrimmed.training.loop import Watcher
 from untrimmed.types import Annotations
 
 FEATURES = "features"
-RUN = "run"
 LINEAR_FILE = "linear.json"
 SUMMARY_FILE = "summary.json"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -104,7 +103,7 @@ def run_demo(
             *overrides,
         ],
     )
-    run = out / RUN
+    run = out / method
     resume = (run / "state" / "last.pt").exists()
     say("going on with the training that is there" if resume else f"training {method}")
     result = _stage(
@@ -123,7 +122,7 @@ def run_demo(
     yardstick = evaluate(linear, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
     difference = compare(result.detections, linear, test, "activitynet", subset="test", tious=TIOUS)
     page = _stage(seconds, "report", lambda: write_run_report(run, out / VIDEOS))
-    write_json(out / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
+    write_json(run / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
     return DemoResult(scored, yardstick, difference, page, seconds)
 
 

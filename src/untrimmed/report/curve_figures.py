@@ -24,7 +24,7 @@ def class_figures(
             of is left out.
     """
     wanted = dict.fromkeys(video.instances.labels if labels is None else labels)
-    figures = {}
+    figures: dict[str, Graphic] = {}
     for label in wanted:
         drawn = {name: curves for name, curves in models.items() if label in curves.values}
         if not drawn:
