@@ -6,7 +6,9 @@ detect`` takes it like a run. Decoding and post-processing are the same code as 
 onnxruntime.
 
 Inputs ``features`` (B, C, T) float32 and ``clip`` (B, T) int64 (0 none, 1 original, 2 up-scaled), T a multiple of the
-metadata's ``multiple``; outputs are the method's raw, by name. See :class:`untrimmed.data.batch.Batch`.
+metadata's ``multiple``; outputs are the method's raw, by name. See :class:`untrimmed.data.batch.Batch`. A network
+whose proposals are a table made for the length of the window takes that table as further inputs, which this program
+computes from the clip by the method's ``wiring``; for other programs see :meth:`untrimmed.methods.segtad.SegTAD.wiring`.
 
 Methods are told to use plain operators (:mod:`untrimmed.layers.portable`) while the graph is recorded. Those that
 cannot be exported say so. Needs the extra ``untrimmed[onnx]``.
@@ -19,7 +21,7 @@ import io
 import json
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,10 @@ _FORMAT = "untrimmed onnx 1"
 _KEY = "untrimmed"
 _OPSET = 18
 
-EXPORTABLE = ("vsgn",)
-"""The methods whose network does not depend on the targets or on data in its shapes."""
+EXPORTABLE = ("segtad", "vsgn")
+"""The methods whose network, in evaluation, has shapes that follow from those of its inputs. Each says in ``multiple``
+which lengths it takes; one with ``wiring(mask)`` has inputs computed from the mask, and takes them in
+``wired(batch, wiring)``."""
 
 
 @dataclass
@@ -70,9 +74,19 @@ class _Recorded(nn.Module):
         super().__init__()
         self.method, self.names = method, names
 
-    def forward(self, features: Tensor, clip: Tensor) -> tuple[Tensor, ...]:
-        raw = self.method(_Bare(features, clip))
+    def forward(self, features: Tensor, clip: Tensor, wiring: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        raw = _answer(self.method, _Bare(features, clip), wiring)
         return tuple(raw[name] for name in self.names)
+
+
+def _answer(method: Any, batch: _Bare, wiring: dict[str, Tensor]) -> Raw:
+    raw: Raw = method.wired(batch, wiring) if wiring else method(batch)
+    return raw
+
+
+def _wiring(method: Any, clip: Tensor) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = method.wiring(clip > 0) if hasattr(method, "wiring") else {}
+    return found
 
 
 def export_onnx(detector: Detector, path: str | Path) -> Path:
@@ -93,13 +107,12 @@ def export_onnx(detector: Detector, path: str | Path) -> Path:
         raise InputError(f"method '{name}' cannot be exported to ONNX; these can: {', '.join(EXPORTABLE)}")
     _need("onnx", "onnxscript")
     method: Any = detector.method.cpu().eval()
-    multiple = int(method.strides[-1])
-    features = torch.randn(2, detector.channels, 2 * multiple, generator=torch.Generator().manual_seed(0))
-    clip = torch.ones(2, 2 * multiple, dtype=torch.int64)
-    clip[1, multiple:] = 2
+    multiple = int(method.multiple)
+    clip, wiring = _example(method, multiple)
+    features = torch.randn(2, detector.channels, clip.shape[1], generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), portable_operators():
-        names = tuple(method(_Bare(features, clip)))
-        program = _record(_Recorded(method, names), (features, clip), names, multiple)
+        names = tuple(_answer(method, _Bare(features, clip), wiring))
+        program = _record(_Recorded(method, names), (features, clip, wiring), names, multiple)
     model = program.model_proto
     entry = model.metadata_props.add()
     entry.key, entry.value = _KEY, json.dumps(_header(detector, multiple))
@@ -112,20 +125,36 @@ def export_onnx(detector: Detector, path: str | Path) -> Path:
     return target
 
 
-def _record(module: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], multiple: int) -> Any:
+def _example(method: nn.Module, multiple: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clips of two windows and their wiring; long enough for some proposals, or the exporter would take their
+    number for fixed."""
+    steps = 2 * multiple
+    while True:
+        clip = torch.ones(2, steps, dtype=torch.int64)
+        clip[1, steps // 2 :] = 2
+        wiring = _wiring(method, clip)
+        if "place" not in wiring or wiring["place"].shape[1] > 4:
+            return clip, wiring
+        steps *= 2
+
+
+def _record(module: nn.Module, inputs: tuple[Any, ...], names: tuple[str, ...], multiple: int) -> Any:
     windows, cells = torch.export.Dim("windows", min=1), torch.export.Dim("cells", min=1, max=2**14)
-    shapes = {"features": {0: windows, 2: multiple * cells}, "clip": {0: windows, 1: multiple * cells}}
+    steps = multiple * cells if multiple > 1 else cells
+    any_size = {name: dict.fromkeys(range(each.ndim), torch.export.Dim.AUTO) for name, each in inputs[2].items()}
+    shapes = {"features": {0: windows, 2: steps}, "clip": {0: windows, 1: steps}, "wiring": any_size}
     # The exporter reports its progress on standard output, and its own deprecations as warnings: not the user's.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")
         return torch.onnx.export(
             module,
-            inputs,
+            inputs[:2],
+            kwargs={"wiring": inputs[2]},
             dynamo=True,
             # The runtime optimises the graph as it loads it; doing it here takes longer than all the rest.
             optimize=False,
             opset_version=_OPSET,
-            input_names=["features", "clip"],
+            input_names=["features", "clip", *inputs[2]],
             output_names=list(names),
             dynamic_shapes=shapes,
         )
@@ -163,30 +192,42 @@ class OnnxMethod(nn.Module):
 
     Args:
         session: of onnxruntime.
-        shell: the method without weights; it decodes.
+        shell: the method without weights; it wires and decodes.
         multiple: of steps that the network takes.
     """
 
     def __init__(self, session: Any, shell: nn.Module, multiple: int) -> None:
         super().__init__()
         self.session, self.multiple = session, multiple
-        # Decoding reads settings only; the shell stays out of the modules, as its weights have no memory.
-        self._decoder: tuple[Any] = (shell,)
+        # Wiring and decoding read settings only; the shell stays out of the modules, as its weights have no memory.
+        self._shell: tuple[Any] = (shell,)
         # Says on which device the results are.
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def forward(self, batch: Batch) -> Raw:
-        """The raw of the method, from onnxruntime."""
-        features, clip = (pad_steps(each, self.multiple) for each in (batch.features, batch.clip))
-        inputs = {"features": features.float().numpy(), "clip": clip.long().numpy()}
+        """The raw of the method, from onnxruntime; of the batch with its steps padded to the multiple."""
+        batch = self._padded(batch)
+        inputs = {
+            "features": batch.features.float(),
+            "clip": batch.clip.long(),
+            **_wiring(self._shell[0], batch.clip),
+        }
         names = [output.name for output in self.session.get_outputs()]
-        found = self.session.run(names, inputs)
+        taken = {each.name: inputs[each.name].numpy() for each in self.session.get_inputs()}
+        found = self.session.run(names, taken)
         return {name: torch.from_numpy(value) for name, value in zip(names, found, strict=True)}
 
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """As the method decodes."""
-        found: list[StepDetections] = self._decoder[0].decode(raw, batch)
+        found: list[StepDetections] = self._shell[0].decode(raw, self._padded(batch))
         return found
+
+    def _padded(self, batch: Batch) -> Batch:
+        return replace(
+            batch,
+            features=pad_steps(batch.features, self.multiple),
+            clip=pad_steps(batch.clip, self.multiple),
+        )
 
 
 def load_onnx(path: str | Path, threads: int = 0) -> Detector:

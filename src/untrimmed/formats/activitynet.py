@@ -13,7 +13,7 @@ Results; without ``label`` in the whole file they are proposals::
 
 A video may also say which classes occur somewhere in it without saying when: ``"labels": ["Ballet"]``.
 
-Labels are names, never ids; numbers are numbers, not text. Keys that this module does not know are kept on every
+Labels are names, never ids; numbers are numbers, not text, but for durations, which HACS has in quotes. Keys that this module does not know are kept on every
 level and written again, in the results too (:class:`ResultsExtra`). ``subset``, ``duration``, ``fps`` and
 ``annotations`` of a video may be absent. Segments are kept as they are, reversed and zero-length ones too.
 """
@@ -266,7 +266,7 @@ def _video(path: str | Path, video_id: str, value: object) -> Video:
         raise InputError(f"{path}: database: a video has an empty id; give it a name")
     duration = table.get("duration")
     if duration is not None:
-        duration = schema.number(path, f"{place}.duration", duration)
+        duration = _duration(path, f"{place}.duration", duration)
         if duration < 0:
             raise schema.wrong(path, f"{place}.duration", duration, "seconds, at least 0")
     return Video(
@@ -278,6 +278,11 @@ def _video(path: str | Path, video_id: str, value: object) -> Video:
         extra=_rest(table, _VIDEO_KEYS),
         video_labels=_labels(path, f"{place}.labels", table.get("labels", [])),
     )
+
+
+def _duration(path: str | Path, place: str, value: object) -> float:
+    """Seconds; in quotes too, as HACS has them."""
+    return schema.parsed(path, place, value) if isinstance(value, str) else schema.number(path, place, value)
 
 
 def _labels(path: str | Path, place: str, value: object) -> tuple[str, ...]:

@@ -181,11 +181,11 @@ def _bin_by_bin(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tens
     """(N, C_out), the sum of all bins by operators that other runtimes have; of features (B T, C)."""
     read, weights = pattern.taps(slice(None), steps, rows.dtype)
     read = read + owner[:, None, None] * steps
-    parts = []
-    for number in range(pattern.bins):
-        seen = (rows @ weight[number])[read[:, number]]
-        parts.append((weights[:, number, None] @ seen)[:, 0])
-    return torch.stack(parts).sum(0)
+    places, shares = read.unbind(1), weights[:, :, None].unbind(1)
+    return sum(
+        torch.bmm(share, F.embedding(place, rows @ matrix))
+        for place, share, matrix in zip(places, shares, weight, strict=True)
+    )[:, 0]
 
 
 class AlignProject(nn.Module):

@@ -327,7 +327,7 @@ def graph_conv(
 def _weighted_sum(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """(N, C): of values (M, C), those of some rows (N, K), times their weights (N, K)."""
     if portable():
-        return (weights[:, None] @ values[rows])[:, 0]
+        return torch.bmm(weights[:, None], F.embedding(rows, values))[:, 0]
     total: Tensor = F.embedding_bag(rows, values, per_sample_weights=weights, mode="sum")
     return total
 

@@ -281,9 +281,11 @@ class SegTAD(nn.Module):
     ) -> tuple[AlignPattern, Tensor, Tensor, Tensor]:
         """What nodes read, their windows, and their neighbours (N, K) among them and which of these count."""
         count = max(1, len(grid))
-        indices = valid = nodes.new_zeros(len(nodes), 1)
+        k = self.config.proposal_neighbours
+        indices = nodes.new_zeros(len(nodes), k)
+        valid = torch.zeros_like(indices, dtype=torch.bool)
         if self.config.pdn == "graph" and len(nodes):
-            near, valid = grid.neighbours(nodes, present, self.config.proposal_neighbours, self.config.similarity)
+            near, valid = grid.neighbours(nodes, present, k, self.config.similarity)
             place = nodes.new_full((present.numel(),), -1)
             place[nodes] = torch.arange(len(nodes), device=nodes.device)
             indices = place[near]

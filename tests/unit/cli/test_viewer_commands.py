@@ -70,7 +70,7 @@ def test_view_refuses_what_does_not_belong_together(
     said = fails(monkeypatch, capsys, "view", files / "results.json", "--truth", files / "other.json")
     assert "no video in common" in said
     (files / "run" / "curves.json").write_text("[]")
-    assert "curves of a run" in fails(monkeypatch, capsys, "view", files / "run")
+    assert "curves.json: expected curves" in fails(monkeypatch, capsys, "view", files / "run")
     assert "protocol" in fails(
         monkeypatch, capsys, "view", files / "results.json", "--truth", files / "truth.json", "--protocol", "thumos"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from untrimmed import recipe
+from untrimmed.errors import InputError
 from untrimmed.evaluation import evaluate
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.types import Detections
@@ -54,6 +55,15 @@ def test_it_is_read_and_written_whole(path: Path, tmp_path: Path) -> None:
     assert [video.id for video in truth.subset("validation")] == ["valid0"]
     write_annotations(truth, tmp_path / "copy.json")
     assert json.loads((tmp_path / "copy.json").read_text()) == FILE
+
+
+def test_durations_in_quotes(path: Path) -> None:
+    path.write_text(path.read_text().replace("118.48", '"118.480000"'))
+    assert read_annotations(path).videos["train0"].duration == 118.48
+    for wrong in ("1:58", "nan", "1e999", "-1"):
+        path.write_text(json.dumps(FILE).replace("118.48", f'"{wrong}"'))
+        with pytest.raises(InputError, match=r"train0.*duration"):
+            read_annotations(path)
 
 
 def test_its_protocol_scores_the_validation_subset(path: Path) -> None:
