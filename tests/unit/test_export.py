@@ -90,7 +90,9 @@ def test_the_detections_are_those_of_the_run(exported: tuple[Detector, Path]) ->
     other = collect(loaded.stream(features, features.ids), loaded.classes)
     assert len(one) == len(other) > 100
     # By place, as detections of one score come in any order.
-    one, other = (found.select(np.lexsort((*found.segments.T.round(2), found.label, found.video))) for found in (one, other))
+    one, other = (
+        found.select(np.lexsort((*found.segments.T.round(2), found.label, found.video))) for found in (one, other)
+    )
     for name in ("video", "label"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_allclose(one.segments, other.segments, atol=1e-3)

@@ -314,7 +314,11 @@ def lending(
         axes.grid(False)
         beside = 0.012 * (span[1] - span[0])
         for start, end, label in truth:
-            look: dict[str, Any] = {"color": colors[labels.index(label) % len(colors)], "linewidth": 3.5, "solid_capstyle": "butt"}
+            look: dict[str, Any] = {
+                "color": colors[labels.index(label) % len(colors)],
+                "linewidth": 3.5,
+                "solid_capstyle": "butt",
+            }
             axes.plot([start, end], [span[0] + beside] * 2, **look)
             axes.plot([span[0] + beside] * 2, [start, end], **look)
         axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=span, ylim=span[::-1])
