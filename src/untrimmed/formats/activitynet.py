@@ -13,9 +13,10 @@ Results; without ``label`` in the whole file they are proposals::
 
 A video may also say which classes occur somewhere in it without saying when: ``"labels": ["Ballet"]``.
 
-Labels are names, never ids; numbers are numbers, not text, but for durations, which HACS has in quotes. Keys that this module does not know are kept on every
-level and written again, in the results too (:class:`ResultsExtra`). ``subset``, ``duration``, ``fps`` and
-``annotations`` of a video may be absent. Segments are kept as they are, reversed and zero-length ones too.
+Labels are names, never ids; numbers are numbers, not text, but for durations, which HACS has in quotes. Keys that
+this module does not know are kept on every level and written again, in the results too (:class:`ResultsExtra`).
+``subset``, ``duration``, ``fps`` and ``annotations`` of a video may be absent. Segments are kept as they are, reversed
+and zero-length ones too.
 """
 
 from __future__ import annotations
