@@ -29,7 +29,7 @@ from untrimmed.cli import (
     train,
     view,
 )
-from untrimmed.cli.values import ManyNumbers
+from untrimmed.cli.values import ManyNumbers, OptionalAddress
 from untrimmed.errors import UntrimmedError
 
 app = typer.Typer(
@@ -49,11 +49,11 @@ app.command()(convert.convert)
 app.command()(curves.curves)
 app.command()(cut.cut)
 app.command()(demo.demo)
-app.command()(detect.detect)
+app.command(cls=OptionalAddress)(detect.detect)
 app.command(cls=ManyNumbers)(diagnose.diagnose)
 app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command()(export.export)
-app.command()(extract.extract)
+app.command(cls=OptionalAddress)(extract.extract)
 app.command(cls=ManyNumbers)(fuse.fuse)
 app.command()(import_features.import_features)
 app.command()(postprocess.postprocess)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from untrimmed.cli.values import RAY_HELP
+
 if TYPE_CHECKING:
     from untrimmed.cluster import Detected
 
@@ -25,12 +27,7 @@ def detect(
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Work on a cluster: `auto` or the address of a running Ray, `local` to start one.", show_default=False
-        ),
-    ] = None,
+    ray: Annotated[str | None, typer.Option(metavar="[ADDRESS]", help=RAY_HELP, show_default=False)] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes with --ray; 0: one a processor core.")] = 0,
 ) -> None:
     """Detect actions in videos or features with a trained model.

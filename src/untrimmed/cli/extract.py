@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from untrimmed.cli.values import RAY_HELP
+
 if TYPE_CHECKING:
     from untrimmed.extract import Outcome, Progress
 
@@ -36,11 +38,7 @@ def extract(
         show_default=False,
     ),
     device: str = typer.Option("auto", help="That a network computes on: auto, cpu, cuda, cuda:1."),
-    ray: str | None = typer.Option(
-        None,
-        help="Work on a cluster: `auto` or the address of a running Ray, `local` to start one.",
-        show_default=False,
-    ),
+    ray: str | None = typer.Option(None, metavar="[ADDRESS]", help=RAY_HELP, show_default=False),
 ) -> None:
     """Compute snippet features of videos.
 

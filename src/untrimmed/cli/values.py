@@ -1,12 +1,17 @@
-"""Options that take several numbers: ``--tiou 0.3 0.4 0.5``, which command line parsers do not know by themselves.
+"""Options that command line parsers do not know by themselves.
 
-Also understood: the option repeated, commas or blanks within one value, and ranges ``0.5:0.05:0.95`` (first, step,
-last). A file that is named like a number is written with its folder, ``./0.5``.
+Several numbers: ``--tiou 0.3 0.4 0.5``. Also understood: the option repeated, commas or blanks within one value, and
+ranges ``0.5:0.05:0.95`` (first, step, last). A file that is named like a number is written with its folder, ``./0.5``.
+
+An address that may be left out: ``--ray``, ``--ray auto``, ``--ray head:6379``. What follows and does not look like an
+address is an argument, so ``--ray videos/`` means a Ray of one's own and the folder ``videos/``. A folder that is named
+like an address is written ``./auto``.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -19,6 +24,12 @@ if TYPE_CHECKING:
     from untrimmed.grid import SnippetGrid
 
 _MOST = 1000
+_ADDRESS = re.compile(r"local|auto|ray://.+|[^/\\\s]+:[0-9]+")
+RAY = "--ray"
+RAY_HELP = (
+    "Work on a cluster: a Ray of one's own on this machine (no ADDRESS, or `local`), that which this machine belongs "
+    "to (`auto`), or one elsewhere (HOST:PORT or ray://HOST:PORT). Any other word after --ray is an argument."
+)
 
 
 class ManyNumbers(TyperCommand):
@@ -28,6 +39,33 @@ class ManyNumbers(TyperCommand):
         """Parse as usual, once the numbers are spread."""
         options = [name for param in self.params if getattr(param, "multiple", False) for name in param.opts]
         return super().parse_args(ctx, spread(args, options))
+
+
+class OptionalAddress(TyperCommand):
+    """A command whose option ``--ray`` may stand without an address, which then is ``local``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as usual, once the address is there."""
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(args: Sequence[str]) -> list[str]:
+    """``["--ray", "videos"]`` to ``["--ray", "local", "videos"]``; an address that is there stays.
+
+    Raises:
+        InputError: if ``--ray=VALUE`` has a value that is no address.
+    """
+    result: list[str] = []
+    for place, token in enumerate(args):
+        if token == "--":
+            return result + list(args[place:])
+        name, equals, value = token.partition("=")
+        if name == RAY and equals and not _ADDRESS.fullmatch(value):
+            raise InputError(f"{RAY}: '{value}' is no address; expected local, auto, HOST:PORT or ray://HOST:PORT")
+        result.append(token)
+        if token == RAY and not _ADDRESS.fullmatch("".join(args[place + 1 : place + 2])):
+            result.append("local")
+    return result
 
 
 def spread(args: Sequence[str], options: Collection[str]) -> list[str]:
