@@ -5,6 +5,7 @@ Everything lies in one folder, and what is there already is not made again, so t
     demo/
         videos/  annotations.json     the rendered world
         features/                     of its videos
+        pieces/                       the same cut into short videos, for methods that learn from labels of videos
         linear.json                   detections of the yardstick, a linear classifier per snippet
         vsgn/                         the run of a method: model, results, metrics, report.html
             summary.json              its scores beside those of the yardstick
@@ -22,6 +23,7 @@ import torch
 
 from untrimmed.backbones import make_backbone
 from untrimmed.demo.baseline import detect_linear, fit_linear
+from untrimmed.demo.pieces import FEATURES, PIECES, cut_world
 from untrimmed.demo.settings import WorldSettings
 from untrimmed.demo.world import ANNOTATIONS, VIDEOS, render_world
 from untrimmed.errors import InputError
@@ -36,7 +38,6 @@ from untrimmed.runs import train
 from untrimmed.training.loop import Watcher
 from untrimmed.types import Annotations
 
-FEATURES = "features"
 LINEAR_FILE = "linear.json"
 SUMMARY_FILE = "summary.json"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -78,7 +79,8 @@ def run_demo(
 
     Args:
         out: folder of it all.
-        method: there must be a shipped config ``demo/<method>``.
+        method: there must be a shipped config ``demo/<method>``. One whose windows are ``segments`` learns from labels
+            of whole videos, and sees the pieces of :mod:`untrimmed.demo.pieces`.
         seed: of the training; the world is the same for all.
         overrides: changes of the config.
         processes: that render and extract.
@@ -94,11 +96,16 @@ def run_demo(
     seconds: dict[str, float] = {}
     truth = _stage(seconds, "render", lambda: _rendered(out, world or WorldSettings(), processes, say, progress))
     features = _stage(seconds, "extract", lambda: _extracted(out, truth, processes, say))
+    home = out
+    if load(f"demo/{method}", overrides).windows.kind == "segments":
+        say("cutting the world into pieces, whose labels the method learns from")
+        truth, features = _stage(seconds, "cut", lambda: cut_world(out, truth, features))
+        home = out / PIECES
     recipe = load(
         f"demo/{method}",
         [
-            f"data.annotations={out / ANNOTATIONS}",
-            f"data.features={out / FEATURES}",
+            f"data.annotations={home / ANNOTATIONS}",
+            f"data.features={home / FEATURES}",
             f"train.seed={seed}",
             *overrides,
         ],
@@ -117,11 +124,11 @@ def run_demo(
     linear = _stage(
         seconds, "linear", lambda: detect_linear(fit_linear(features, truth.subset("training")), features, test.videos)
     )
-    write_detections(linear, out / LINEAR_FILE)
+    write_detections(linear, home / LINEAR_FILE)
     scored = evaluate(result.detections, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
     yardstick = evaluate(linear, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
     difference = compare(result.detections, linear, test, "activitynet", subset="test", tious=TIOUS)
-    page = _stage(seconds, "report", lambda: write_run_report(run, out / VIDEOS))
+    page = _stage(seconds, "report", lambda: write_run_report(run, home / VIDEOS))
     write_json(run / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
     return DemoResult(scored, yardstick, difference, page, seconds)
 

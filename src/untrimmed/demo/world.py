@@ -22,7 +22,7 @@ from untrimmed.video.write import VideoWriter
 
 ANNOTATIONS = "annotations.json"
 VIDEOS = "videos"
-_ENCODING: dict[str, Any] = {"crf": 26, "preset": "superfast"}
+ENCODING: dict[str, Any] = {"crf": 26, "preset": "superfast"}
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,6 @@ def _render_apart(
 def render_video(plan: Plan, videos: Path, settings: WorldSettings) -> None:
     """Render one planned video to ``videos/<id>.mp4``."""
     rng = np.random.default_rng(plan.seed)
-    with VideoWriter(videos / f"{plan.id}.mp4", fps=settings.fps, size=settings.size, **_ENCODING) as writer:
+    with VideoWriter(videos / f"{plan.id}.mp4", fps=settings.fps, size=settings.size, **ENCODING) as writer:
         for image in frames(plan.script, settings, rng):
             writer.write(image)

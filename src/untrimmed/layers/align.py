@@ -182,10 +182,10 @@ def _bin_by_bin(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tens
     read, weights = pattern.taps(slice(None), steps, rows.dtype)
     read = read + owner[:, None, None] * steps
     places, shares = read.unbind(1), weights[:, :, None].unbind(1)
-    return sum(
-        torch.bmm(share, F.embedding(place, rows @ matrix))
-        for place, share, matrix in zip(places, shares, weight, strict=True)
-    )[:, 0]
+    total = rows.new_zeros(1)
+    for place, share, matrix in zip(places, shares, weight, strict=True):
+        total = total + torch.bmm(share, F.embedding(place, rows @ matrix))
+    return total[:, 0]
 
 
 class AlignProject(nn.Module):

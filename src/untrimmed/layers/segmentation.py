@@ -53,7 +53,7 @@ def frame_labels(instances: Instances, steps: int) -> FrameLabels:
 
 def any_of(mask: Tensor, stride: int) -> Tensor:
     """(B, T) bool -> (B, T / stride): the cells of which some step is valid; T is a multiple of ``stride``."""
-    return mask.unflatten(1, (-1, stride)).any(-1)
+    return mask.view(mask.shape[0], -1, stride).any(-1)
 
 
 def finer(features: Tensor, mask: Tensor, stride: int) -> Tensor:
