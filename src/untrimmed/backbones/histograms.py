@@ -61,8 +61,27 @@ def camera_motion(flow: Array, step: int, rounds: int) -> NDArray[np.float64]:
                         normal[a, b] += weight * place[i, a] * place[i, b]
                     target[a, 0] += weight * place[i, a] * moved[i, 0]
                     target[a, 1] += weight * place[i, a] * moved[i, 1]
-        motion = np.asarray(np.linalg.solve(normal, target))
+        motion = _solve(normal, target)
     return motion
+
+
+@njit(cache=True)
+def _solve(normal: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``normal^-1 target`` for a symmetric positive definite ``normal``; both are used up.
+
+    By elimination, which needs no pivots there. numba's ``np.linalg`` would need SciPy, which is not required.
+    """
+    size = len(normal)
+    for done in range(size):
+        for row in range(done + 1, size):
+            factor = normal[row, done] / normal[done, done]
+            normal[row] -= factor * normal[done]
+            target[row] -= factor * target[done]
+    for row in range(size - 1, -1, -1):
+        for known in range(row + 1, size):
+            target[row] -= normal[row, known] * target[known]
+        target[row] /= normal[row, row]
+    return target
 
 
 @njit(cache=True)

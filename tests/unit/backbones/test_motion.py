@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from untrimmed.backbones import make_backbone
-from untrimmed.backbones.histograms import camera_motion, edge_histograms, flow_histograms, without_camera
+from untrimmed.backbones.histograms import _solve, camera_motion, edge_histograms, flow_histograms, without_camera
 from untrimmed.backbones.motion import Motion, _shares
 from untrimmed.errors import InputError
 
@@ -83,6 +87,27 @@ def test_flow_histograms_equal_a_slow_loop() -> None:
     flow_histograms(right, 4, 8, 0.4, single)
     assert single[0, 0, 0] == 16
     assert single[0, 0, 1:].sum() == 0
+
+
+def test_normal_equations_are_solved() -> None:
+    rng = np.random.default_rng(0)
+    for rows in (3, 4, 50, 1):
+        place = np.c_[np.ones(rows), rng.normal(size=(rows, 2))]
+        normal, target = place.T @ place + 1e-3 * np.eye(3), rng.normal(size=(3, 2))
+        expected = np.linalg.solve(normal, target)
+        np.testing.assert_allclose(_solve(normal.copy(), target.copy()), expected, rtol=1e-9)
+
+
+def test_kernels_compile_without_scipy(tmp_path: Path) -> None:
+    """numba compiles linear algebra only with SciPy, which is not among the requirements."""
+    code = (
+        "import sys; sys.modules['scipy'] = None\n"
+        "import numpy as np; from untrimmed.backbones.histograms import camera_motion\n"
+        "assert camera_motion(np.ones((4, 4, 2), np.float32), 1, 1).shape == (3, 2)"
+    )
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_cameras_motion_is_found_and_taken_off_though_something_else_moves() -> None:
