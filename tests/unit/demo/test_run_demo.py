@@ -1,0 +1,23 @@
+"""From an empty folder to a report, and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from untrimmed.demo.run import run_demo
+from untrimmed.demo.settings import WorldSettings
+
+SMALL = WorldSettings(seed=3, training=3, validation=1, test=2, duration=(20.0, 24.0), size=(96, 80))
+
+
+@pytest.mark.parametrize("method", ["vsgn", "basnet+acgnet"])
+def test_the_whole_way(tmp_path: Path, method: str) -> None:
+    said: list[str] = []
+    result = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), processes=1, say=said.append, world=SMALL)
+    assert result.report == tmp_path / method / "report.html"
+    assert (result.report.parent / "summary.json").is_file()
+    assert any("cutting" in line for line in said) == (method != "vsgn")
+    again = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), world=SMALL)
+    assert again.evaluation.to_dict() == result.evaluation.to_dict()
