@@ -43,6 +43,7 @@ def class_figures(
             ],
             bands,
             "class score",
+            f"seconds of {video.id}: {label}",
         )
     return figures
 

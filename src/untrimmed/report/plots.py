@@ -275,6 +275,7 @@ def over_truth(
     curves: Sequence[tuple[Sequence[float], Series]],
     truth: Sequence[tuple[float, float]],
     ylabel: str,
+    xlabel: str = "seconds",
 ) -> Graphic:
     """Curves over time, between 0 and 1, over the segments of the truth.
 
@@ -287,7 +288,7 @@ def over_truth(
             axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
         for times, one in curves:
             axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
-        axes.set(xlabel="seconds", ylabel=ylabel, ylim=(0, 1.02))
+        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.02))
         axes.margins(x=0)
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
