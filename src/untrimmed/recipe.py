@@ -159,7 +159,7 @@ def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations
         InputError: for a subset that the annotations lack, or a holdout that leaves nothing to train on.
     """
     kept = _without_labels(annotations, data.ignore_labels)
-    training = kept.subset(data.training)
+    training = _part(kept, data, "training")
     parts = {"training": training, "validation": Annotations.of(()), "test": Annotations.of(())}
     if isinstance(data.validation, Holdout):
         held = _held_out(training, data.validation)
@@ -168,10 +168,18 @@ def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations
         if not len(parts["training"]):
             raise InputError(f"data.validation.share = {data.validation.share} leaves no video to train on")
     elif data.validation is not None:
-        parts["validation"] = kept.subset(data.validation)
+        parts["validation"] = _part(kept, data, "validation")
     if data.test is not None:
-        parts["test"] = kept.subset(data.test)
+        parts["test"] = _part(kept, data, "test")
     return parts
+
+
+def _part(kept: Annotations, data: DataSettings, setting: str) -> Annotations:
+    try:
+        return kept.subset(getattr(data, setting))
+    except InputError as error:
+        way_out = "" if setting == "training" else f"; data.{setting}=null does without"
+        raise InputError(f"{data.annotations}: data.{setting}: {error}{way_out}") from None
 
 
 def _held_out(training: Annotations, holdout: Holdout) -> set[str]:

@@ -199,7 +199,9 @@ class Annotations(_Rebuilt):
             InputError: if no video has it; the message suggests the nearest name.
         """
         if name not in self.subsets:
-            raise InputError(f"no video is in subset '{name}': {nearest(name, self.subsets)}")
+            known = [each for each in self.subsets if each]
+            why = nearest(name, known) if known else f"no video names one; give them the subset '{name}'"
+            raise InputError(f"no video is in subset '{name}': {why}")
         return replace(self, videos={video.id: video for video in self if video.subset == name})
 
     @classmethod
