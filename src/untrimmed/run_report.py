@@ -12,6 +12,7 @@ from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
+from untrimmed.methods.catalog import method_title
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
@@ -37,7 +38,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
     metrics = json.loads(read_text(run / METRICS_FILE))
     records = [json.loads(line) for line in read_text(run / "log.jsonl").splitlines()]
     page = run / REPORT_FILE
-    title = f"{config['method']['name'].upper()} on {Path(config['data']['annotations']).parent.name or 'a data set'}"
+    title = f"{method_title(config['method'])} on {Path(config['data']['annotations']).parent.name or 'a data set'}"
     if not (run / RESULTS_FILE).exists():
         raise InputError(f"{run}: has no {RESULTS_FILE}: the recipe names no test subset, so there is nothing to show")
     detections = read_detections(run / RESULTS_FILE)

@@ -31,6 +31,14 @@ ENHANCERS: dict[str, str] = {
 """Likewise the enhancers of features that a method with the setting ``enhance`` may be given."""
 
 
+def method_title(settings: Mapping[str, Any]) -> str:
+    """How people call a method: the section ``method`` of a config -> e.g. ``"UM + ACGNet"``."""
+    parts = [METHODS[settings["name"]]]
+    if settings.get("enhance"):
+        parts.append(ENHANCERS[settings["enhance"]["name"]])
+    return " + ".join(part.partition(":")[2] for part in parts)
+
+
 def method_class(name: str) -> type[nn.Module]:
     """The class of a method.
 

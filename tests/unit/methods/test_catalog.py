@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from untrimmed.errors import InputError
-from untrimmed.methods.catalog import METHODS, make_method, method_class, method_config
+from untrimmed.methods.catalog import METHODS, make_method, method_class, method_config, method_title
 from untrimmed.methods.vsgn import VSGN, Config
 
 
@@ -51,3 +51,9 @@ def test_what_does_not_fit_is_said(name: str, config: dict[str, object], size: t
     with pytest.raises(InputError) as caught:
         make_method(name, config, *size)
     assert message in str(caught.value)
+
+
+def test_titles() -> None:
+    assert method_title({"name": "segtad", "channels": 4}) == "SegTAD"
+    assert method_title({"name": "um", "enhance": {"name": "acgnet"}}) == "UM + ACGNet"
+    assert method_title({"name": "um", "enhance": None}) == "UM"
