@@ -31,7 +31,7 @@ class Difficulty:
         InputError: for a value outside its range.
     """
 
-    near_misses: float = 0.5
+    near_misses: float = 0.6
     tempo: float = 1.8
     size: float = 0.2
     long: float = 0.08
@@ -39,10 +39,10 @@ class Difficulty:
     restlessness: float = 1.0
     view: float = 65.0
     bystander: float = 0.15
-    clutter: float = 0.25
-    shake: float = 0.3
-    light: float = 0.4
-    noise: float = 1.5
+    clutter: float = 0.3
+    shake: float = 0.35
+    light: float = 0.5
+    noise: float = 2.0
 
     def __post_init__(self) -> None:
         low = {"tempo": 1.0}
