@@ -143,7 +143,7 @@ SEGMENT = ("database", "v_abc", "annotations", 1, "segment")
         (SEGMENT[:-2], {"to": None}, "database.v_abc.annotations: is null, expected a list"),
         (("database", "test video.1"), {"to": 1}, 'database["test video.1"]: is 1, expected an object'),
         (("database", "v_abc", "duration"), {"to": -2}, "duration: is -2.0, expected seconds, at least 0"),
-        (("database", "v_abc", "duration"), {"to": "12"}, "expected a number without quotes"),
+        (("database", "v_abc", "duration"), {"to": "1:58"}, 'duration: is "1:58", expected a number'),
         (("database", "v_abc", "subset"), {"to": 1}, "database.v_abc.subset: is 1, expected text"),
         (("database", ""), {"to": {}}, "empty id"),
         (("database",), {"to": []}, "database: is [], expected an object"),
