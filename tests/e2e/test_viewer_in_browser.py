@@ -22,6 +22,15 @@ INK = """() => {
 }"""
 
 
+CALLS = """async () => {
+    const count = { frames: 0, calls: 0 };
+    const ask = window.plain ??= window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (action) => ask((time) => { count.calls += 1; action(time); });
+    while (count.frames < 40) { await new Promise(ask); count.frames += 1; }
+    return count.calls / count.frames;
+}"""
+
+
 def live(page: Any) -> dict[str, list[str]]:
     rows = page.locator("#live tr").all()
     return {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in rows}
@@ -53,6 +62,19 @@ def test_a_click_on_a_lane_seeks_to_its_place_and_the_playhead_follows(page: Any
     assert page.evaluate("player.paused")
     moved = page.locator("#playhead").bounding_box()
     assert moved["x"] > head["x"] + 5
+
+
+def test_playing_draws_once_a_frame_however_long_it_plays(page: Any, until: Until) -> None:
+    until(page, "player.readyState > 0")
+    page.locator("#play").click()
+    for time in (5, 10, 2):
+        page.evaluate(f"player.currentTime = {time}")
+        until(page, f"Math.abs(player.currentTime - {time}) < 2 && !player.seeking")
+        page.wait_for_timeout(700)
+    assert 0.5 < page.evaluate(CALLS) <= 1.1
+    page.locator("#play").click()
+    page.wait_for_timeout(100)
+    assert page.evaluate(CALLS) == 0
 
 
 def test_kinds_are_named_coloured_and_counted(page: Any) -> None:
@@ -141,12 +163,25 @@ def test_colour_by_class(page: Any) -> None:
 def test_another_video_without_a_file(page: Any) -> None:
     page.get_by_role("button", name="Next video").click()
     assert page.locator("#video-name").inner_text() == "second"
-    assert page.locator("#no-video").is_visible()
+    assert page.locator("#no-video").inner_text() == "No video file is linked. The times below hold all the same."
     assert not page.locator("#player").is_visible()
     page.locator("button.truth").click()
     assert page.locator("#now").inner_text() == "0:01.0 of 0:08.0"
     page.locator("#list button").first.click()
     assert page.locator("#player").is_visible()
+
+
+def test_a_file_that_cannot_be_played_is_named(browser: Any, tmp_path: Path, until: Until) -> None:
+    (tmp_path / "no film.avi").write_bytes(b"RIFF no film at all")
+    found = ResultSet(Detections.of([("v", "x", 1.0, 2.0, 0.5)]))
+    sources = video_sources(["v"], tmp_path / "no film.avi", tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(render([found], title="T", sources=sources))
+    opened = browser.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    until(opened, "!document.getElementById('no-video').hidden")
+    assert "cannot be loaded or played: no film.avi. Is it" in opened.locator("#no-video").inner_text()
+    assert "H.264" in opened.locator("#no-video").inner_text()
+    opened.close()
 
 
 def test_videos_are_sorted_and_searched(page: Any) -> None:

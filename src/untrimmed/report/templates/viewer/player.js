@@ -4,6 +4,7 @@ import { state, tell, on, video } from "./state.js";
 
 export const player = $("player");
 const failed = new Set();
+let pending = 0; // the one animation frame that is asked for while the video plays
 
 export const hasVideo = () => Boolean(video().source) && !failed.has(state.video);
 
@@ -16,9 +17,23 @@ function loadVideo() {
   tell("time");
 }
 
+// The name of the file behind a URL; empty if its content is inside the page.
+export function fileOf(source) {
+  if (source.startsWith("data:")) return "";
+  const name = source.slice(source.lastIndexOf("/") + 1);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // bytes that are no UTF-8 text
+  }
+}
+
 function showScreen() {
   player.hidden = !hasVideo();
   $("no-video").hidden = hasVideo();
+  $("no-video").textContent = failed.has(state.video)
+    ? `The video cannot be loaded or played: ${fileOf(video().source) || "the one in this page"}. Is it still there? If so, convert it to mp4 (H.264).`
+    : "No video file is linked. The times below hold all the same.";
   $("play").disabled = !hasVideo();
 }
 
@@ -34,12 +49,14 @@ export function playOrPause() {
   else player.pause();
 }
 
+// Several events of the player call this besides the frame itself; none may begin a second run of frames.
 function tick() {
   if (hasVideo() && player.readyState > 0) {
     state.time = player.currentTime;
     tell("time");
   }
-  if (!player.paused) requestAnimationFrame(tick);
+  cancelAnimationFrame(pending);
+  pending = player.paused ? 0 : requestAnimationFrame(tick);
 }
 
 function showButton() {
