@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,93 @@ def test_an_accepted_detection_corrects_the_instance_it_overlaps_or_becomes_a_ne
     page.get_by_role("button", name=ORIGINAL[2]).click()
     page.get_by_role("button", name="Delete", exact=True).click()
     assert len(truths(page)) == 3
+
+
+@contextmanager
+def opened_page(browser: Any, file: Path, script: str = "") -> Iterator[Any]:
+    """A page in a browser of its own; fails on an error of its script."""
+    context = browser.new_context(accept_downloads=True, viewport={"width": 1200, "height": 1000})
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.add_init_script(script)
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def test_an_accepted_detection_leaves_a_neighbour_that_it_merely_touches(browser: Any, tmp_path: Path) -> None:
+    truth = Annotations.of([Video("a", "test", 30.0, instances=Instances([[5, 9]], ("x",)))])
+    found = Detections.of([("a", "x", 8.8, 13.0, 0.9), ("a", "x", 5.0, 8.0, 0.8)])
+    (tmp_path / "page.html").write_text(render([ResultSet(found)], truth, title="T", threshold=0))
+    with opened_page(browser, tmp_path / "page.html") as page:
+        page.get_by_role("button", name="x, 0:08.8 to 0:13.0, score").click()
+        page.keyboard.press("a")
+        assert truths(page) == ["x, 0:05.0 to 0:09.0, truth", "x, 0:08.8 to 0:13.0, truth, added"]
+        assert page.locator("#said").inner_text() == "Accepted: x, 0:08.8 to 0:13.0"
+        page.get_by_role("button", name="x, 0:05.0 to 0:08.0, score").click()
+        page.keyboard.press("a")
+        assert truths(page) == ["x, 0:05.0 to 0:08.0, truth, corrected", "x, 0:08.8 to 0:13.0, truth, added"]
+        assert page.locator("#said").inner_text() == "Accepted: x, 0:05.0 to 0:08.0, in place of 0:05.0 to 0:09.0"
+
+
+def test_undo_does_not_move_the_selection_to_another_instance(page: Any) -> None:
+    page.get_by_role("button", name=ORIGINAL[1]).click()
+    page.keyboard.press("Delete")
+    page.get_by_role("button", name=ORIGINAL[2]).click()
+    chosen = page.locator("#chosen").inner_text()
+    page.keyboard.press("Control+z")
+    assert truths(page) == ORIGINAL
+    assert page.locator("#chosen").inner_text() == chosen
+    page.keyboard.press("Delete")
+    assert truths(page) == ORIGINAL[:2]
+
+
+def test_what_is_deleted_while_it_is_dragged_stays_deleted(page: Any) -> None:
+    page.get_by_role("button", name=ORIGINAL[2]).click()
+    page.locator(".handle.end").scroll_into_view_if_needed()
+    handle = page.locator(".handle.end").bounding_box()
+    page.mouse.move(handle["x"] + 7, handle["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(handle["x"] - 60, handle["y"] + 8, steps=3)
+    page.keyboard.press("Delete")
+    page.mouse.up()
+    assert page.locator(".ghost").count() == 0
+    assert truths(page) == ORIGINAL[:2]
+
+
+def test_a_dense_video_is_kept_and_a_full_storage_takes_less_of_the_undo(browser: Any, tmp_path: Path) -> None:
+    segments = [[float(start), start + 0.5] for start in range(200)]
+    truth = Annotations.of([Video("long", "test", 200.0, instances=Instances(segments, ("x",) * 200))])
+    (tmp_path / "page.html").write_text(render([ResultSet(Detections.empty(["long"]))], truth, title="T"))
+    full = """const set = Storage.prototype.setItem;
+        Storage.prototype.setItem = function (key, value) {
+            if (value.length > 5000) throw new DOMException("full", "QuotaExceededError");
+            set.call(this, key, value);
+        };"""
+    with opened_page(browser, tmp_path / "page.html", full) as page:
+        page.locator("[data-key='truth 0']").dispatch_event("click")
+        for number in range(60):
+            page.evaluate(f"start.value = {number / 1000 + 0.1}; start.dispatchEvent(new Event('change'))")
+        assert "kept in this browser" in page.locator("#work").inner_text()
+        page.get_by_role("button", name="Undo").click()
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        page.locator("[data-key='truth 0']").dispatch_event("click")
+        assert page.locator("#start").input_value() == "0.158"
+        for _ in range(5):
+            page.get_by_role("button", name="Undo").click()
+        assert page.locator("#start").input_value() == "0.153"
+
+
+def test_what_is_changed_back_is_no_correction(page: Any) -> None:
+    page.get_by_role("button", name=ORIGINAL[1]).click()
+    fill(page, start=1.5)
+    fill(page, start=2)
+    assert truths(page) == ORIGINAL
+    assert page.locator("#work").inner_text() == "No corrections yet."
 
 
 def test_a_reload_keeps_the_work_and_its_undo(page: Any, shown: Any) -> None:

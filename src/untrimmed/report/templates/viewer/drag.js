@@ -1,8 +1,9 @@
 // Corrections by pointer: drag a boundary of the selected instance, or drag over the empty truth of a lane to add one.
-import { add, change, truthOf } from "./corrections.js";
+import { add, change } from "./corrections.js";
 import { $, clock, element, round } from "./dom.js";
+import { itemOf } from "./lanes.js";
 import { seek } from "./player.js";
-import { select, state } from "./state.js";
+import { on, select, state } from "./state.js";
 import { timeAt } from "./zoom.js";
 
 const LEAST = 0.05; // seconds an instance lasts at least
@@ -15,8 +16,8 @@ function begin(event) {
   const empty = event.target.classList.contains("truth-strip");
   const strip = event.target.closest(".strip");
   if (handle) {
-    const one = truthOf(state.video)[state.selected.place];
-    dragging = { what: "move", side: handle.dataset.side, start: one.start, end: one.end, label: one.label };
+    const one = itemOf(state.selected);
+    dragging = { what: "move", side: handle.dataset.side, id: one.id, start: one.start, end: one.end, label: one.label };
     event.preventDefault();
   } else if (empty && event.pointerType !== "touch") {
     dragging = { what: "add", label: strip.closest(".lane").dataset.label, at: timeAt(event.clientX) };
@@ -55,11 +56,11 @@ function finish(event) {
   if (!done.moved) {
     if (done.what !== "move") seek(timeAt(event.clientX));
   } else if (done.what === "move") {
-    const { side, label } = done;
-    change(state.selected.place, { [side]: done[side] }, `${label}: ${side} moved to ${clock(done[side])}`);
+    const { id, side, label } = done;
+    change(id, { [side]: done[side] }, `${label}: ${side} moved to ${clock(done[side])}`);
   } else if (done.what === "add" && done.end - done.start >= LEAST) {
     const { label, start, end } = done;
-    select({ what: "truth", place: add({ label, start, end }, `${label} added, ${clock(start)} to ${clock(end)}`) });
+    select({ what: "truth", id: add({ label, start, end }, `${label} added, ${clock(start)} to ${clock(end)}`) });
   }
 }
 
@@ -75,4 +76,6 @@ export function startDrag() {
   rows.addEventListener("pointerup", finish);
   rows.addEventListener("pointercancel", finish);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") cancel(); });
+  // A key may change what is being dragged.
+  on("video select edit", cancel);
 }

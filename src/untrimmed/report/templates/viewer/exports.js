@@ -7,6 +7,14 @@ import { on, state, video } from "./state.js";
 // The page knows times to the millisecond.
 const same = (exact, rounded) => Math.abs(exact - rounded) < 0.00051;
 
+// An entry of the file with a correction in it; null if it is deleted.
+function mended(old, correction) {
+  if (!correction) return null;
+  const { label, start, end } = correction;
+  const [first, last] = old.segment ?? [NaN, NaN];
+  return { ...old, label, segment: [same(first, start) ? first : start, same(last, end) ? last : end] };
+}
+
 // The whole annotation file with the corrections in it. What was not touched keeps its exact numbers and further keys.
 export function correctedAnnotations() {
   const content = annotations();
@@ -18,14 +26,10 @@ export function correctedAnnotations() {
   }
   for (const id of edited()) {
     const entry = (content.database[id] ??= { annotations: [] });
-    const before = entry.annotations ?? [];
-    entry.annotations = editsOf(id)
-      .map(({ label, start, end, row }) => {
-        const old = row === null ? null : before[row];
-        const [first, last] = old?.segment ?? [NaN, NaN];
-        return { ...old, label, segment: [same(first, start) ? first : start, same(last, end) ? last : end] };
-      })
-      .sort((a, b) => a.segment[0] - b.segment[0]);
+    const changes = editsOf(id);
+    const rows = (entry.annotations ?? []).map((old, row) => (row in changes ? mended(old, changes[row]) : old));
+    const added = Object.keys(changes).filter((one) => one < 0).map((one) => mended({}, changes[one]));
+    entry.annotations = [...rows, ...added].filter(Boolean).sort((a, b) => a.segment[0] - b.segment[0]);
   }
   return content;
 }

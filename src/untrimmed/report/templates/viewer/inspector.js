@@ -65,10 +65,11 @@ function commit() {
   const values = fields();
   if (!values) return;
   if (values.label === item.label && values.start === item.start && values.end === item.end) return;
-  change(item.place, values, `${item.label} corrected: ${values.label}, ${clock(values.start)} to ${clock(values.end)}`);
+  change(item.id, values, `${item.label} corrected: ${values.label}, ${clock(values.start)} to ${clock(values.end)}`);
 }
 
-// An accepted detection corrects the instance of its class it overlaps, if there is one; otherwise it is a new one.
+// An accepted detection takes the place of the instance of its class that it would count as finding, if there is one;
+// otherwise it is a new one, and a neighbour that it merely touches stays.
 export function accept() {
   const item = itemOf(state.selected);
   if (item?.what !== "found") return;
@@ -76,23 +77,27 @@ export function accept() {
   if (!values) { $("label").focus(); return; }
   const truth = truthOf(state.video);
   const shares = truth.map((one) => (one.label === values.label ? overlap(one, values) : 0));
-  const best = shares.length ? shares.indexOf(Math.max(...shares)) : -1;
+  const share = Math.max(0, ...shares);
   const span = `${clock(values.start)} to ${clock(values.end)}`;
-  if (best >= 0 && shares[best] > 0) change(best, values, `Accepted: ${values.label} now ${span}`);
-  else add(values, `Accepted: ${values.label}, ${span}`);
+  if (share < index.tiou) {
+    add(values, `Accepted: ${values.label}, ${span}`);
+    return;
+  }
+  const old = truth[shares.indexOf(share)];
+  change(old.id, values, `Accepted: ${values.label}, ${span}, in place of ${clock(old.start)} to ${clock(old.end)}`);
 }
 
 export function removeSelected() {
   const item = itemOf(state.selected);
   if (item?.what !== "truth") return;
   select(null);
-  remove(item.place, `${item.label} deleted, ${clock(item.start)} to ${clock(item.end)}`);
+  remove(item.id, `${item.label} deleted, ${clock(item.start)} to ${clock(item.end)}`);
 }
 
 export function addFromFields() {
   const values = fields();
   if (!values) return;
-  select({ what: "truth", place: add(values, `${values.label} added, ${clock(values.start)} to ${clock(values.end)}`) });
+  select({ what: "truth", id: add(values, `${values.label} added, ${clock(values.start)} to ${clock(values.end)}`) });
 }
 
 // At the playhead, of the class used last; its fields are then ready to be changed.
@@ -106,7 +111,7 @@ export function addAtPlayhead() {
     announce("Name the class of the new instance.");
     return;
   }
-  select({ what: "truth", place: add({ label, start, end }, `${label} added, ${clock(start)} to ${clock(end)}`) });
+  select({ what: "truth", id: add({ label, start, end }, `${label} added, ${clock(start)} to ${clock(end)}`) });
 }
 
 // "start" or "end" takes the time of the playhead.

@@ -11,13 +11,12 @@ const DEEPEST = 4; // detections that overlap are put below each other, as many 
 let shown = new Map(); // key -> {button, item}
 
 export const keyOf = (selected) =>
-  selected && (selected.what === "truth" ? `truth ${selected.place}` : `found ${selected.set} ${selected.place}`);
+  selected && (selected.what === "truth" ? `truth ${selected.id}` : `found ${selected.set} ${selected.place}`);
 
 // Everything of the open video, whether filters hide it or not.
 export function items() {
-  const truth = truthOf(state.video).map((one, place) => ({
-    ...one, what: "truth", place, origin: one.origin ?? "file",
-    missed: one.finders?.length ? one.finders.map((score) => !reaches(score)) : [],
+  const truth = truthOf(state.video).map((one) => ({
+    ...one, what: "truth", missed: one.finders.map((score) => !reaches(score)),
   }));
   const agreed = new Set(truth.filter((one) => one.origin !== "file").map((one) => `${one.label} ${one.start} ${one.end}`));
   const found = block(state.video).sets.flatMap((rows, set) =>
@@ -55,7 +54,7 @@ export function errors() {
 export const itemOf = (selected) => {
   if (!selected) return null;
   const { truth, found } = items();
-  return (selected.what === "truth" ? truth[selected.place] : found.find((one) => keyOf(one) === keyOf(selected))) ?? null;
+  return (selected.what === "truth" ? truth : found).find((one) => keyOf(one) === keyOf(selected)) ?? null;
 };
 
 export function describe(item) {
@@ -197,7 +196,7 @@ export function walk(step) {
 export function open(item, { focus = true } = {}) {
   seek(item.start);
   reveal(item.start, item.end);
-  select(item.what === "truth" ? { what: "truth", place: item.place } : { what: "found", set: item.set, place: item.place });
+  select(item.what === "truth" ? { what: "truth", id: item.id } : { what: "found", set: item.set, place: item.place });
   if (focus) shown.get(keyOf(item))?.button.focus({ preventScroll: true });
   shown.get(keyOf(item))?.button.closest(".lane").scrollIntoView({ block: "nearest" });
 }
@@ -211,5 +210,3 @@ export function startLanes() {
     if (chosen) open(chosen.item);
   });
 }
-
-export const shownItem = (key) => shown.get(key);

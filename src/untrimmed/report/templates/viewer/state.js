@@ -8,7 +8,7 @@ export const state = {
   time: 0,
   from: 0,
   to: 1,
-  selected: null, // {what: "truth", place} or {what: "found", set, place}
+  selected: null, // {what: "truth", id} or {what: "found", set, place}
   hiddenLabels: new Set(),
   hiddenKinds: new Set(), // of detections, by number, and "missed", "found", "unscored"
   hiddenSets: new Set(),
