@@ -65,9 +65,12 @@ class Piece:
         seconds = self.start + (steps - self.first) * self.seconds_per_step
         return np.where(steps >= self.last, self.end, np.clip(seconds, self.start, self.end))
 
-    def to_steps(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Step positions of seconds; those outside the piece get the nearer edge."""
+    def to_steps(self, seconds: NDArray[np.float64], clip: bool = True) -> NDArray[np.float64]:
+        """Step positions of seconds; those outside the piece get the nearer edge, or, without ``clip``, the steps they
+        would have if the piece went on."""
         steps = self.first + (seconds - self.start) / self.seconds_per_step
+        if not clip:
+            return steps
         return np.where(seconds >= self.end, self.last, np.clip(steps, self.first, self.last))
 
 
@@ -117,14 +120,15 @@ class TimeMap:
         return [float(piece.to_steps(np.array(seconds))) for piece in self.pieces if piece.start <= seconds < piece.end]
 
     def segments_to_steps(
-        self, segments: ArrayLike, *, min_coverage: float = 0.0
+        self, segments: ArrayLike, *, min_coverage: float = 0.0, clip: bool = True
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Where segments of a video lie on the steps: once in every piece that shows them.
 
         Args:
             segments: ``(N, 2)`` in seconds.
             min_coverage: a piece shows a segment if it holds more than nothing of it and at least this share of
-                its length, in [0, 1]. What is shown is clipped to the piece.
+                its length, in [0, 1].
+            clip: give what is shown of a segment; else all of it, which may reach past the piece.
 
         Returns:
             ``(M, 2)`` segments in steps, the ``(M,)`` rows of ``segments`` they come from, and the ``(M,)``
@@ -136,7 +140,7 @@ class TimeMap:
             clipped = np.clip(table, piece.start, piece.end)
             shown = clipped[:, 1] - clipped[:, 0]
             keep = np.flatnonzero((shown > 0) & (shown >= min_coverage * (table[:, 1] - table[:, 0])))
-            found.append(piece.to_steps(clipped[keep]))
+            found.append(piece.to_steps(table[keep], clip))
             rows.append(keep)
             owners.append(np.full(len(keep), index))
         return (

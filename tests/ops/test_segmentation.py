@@ -40,20 +40,29 @@ def test_a_table_of_frame_labels() -> None:
     assert not edges[1].any()
 
 
+def test_an_action_that_reaches_past_the_window() -> None:
+    rows = [(-3.0, 2.0, 0), (4.2, 4.9, 1), (6.0, 30.0, 2), (-9.0, 0.3, 1)]
+    labels, inside, edges = labels_of(rows, steps=8)
+    assert labels.tolist() == [[0, 0, -1, -1, 1, -1, 2, 2]]
+    assert inside[0].int().tolist() == [1, 1, 0, 0, 1, 0, 1, 1]
+    assert edges[0, 0].nonzero()[:, 0].tolist() == [4, 6]
+    assert edges[0, 1].nonzero()[:, 0].tolist() == [1, 4]
+
+
 def test_frame_labels_by_a_loop() -> None:
     make = torch.Generator().manual_seed(3)
     samples: list[Rows] = []
     for count in (0, 1, 6, 9):
-        start = torch.rand(count, generator=make) * 18
-        end = (start + 0.1 + torch.rand(count, generator=make) ** 2 * 10).clamp(max=20)
+        start = torch.rand(count, generator=make) * 24 - 4
+        end = start + 0.1 + torch.rand(count, generator=make) ** 2 * 10
         label = torch.randint(-1, 4, (count,), generator=make)
         samples.append([(float(s), float(e), int(k)) for s, e, k in zip(start, end, label, strict=True)])
     labels, inside, edges = labels_of(*samples, steps=20)
     for b, rows in enumerate(samples):
         steps_of = []
         for start, end, _ in rows:
-            steps = [t for t in range(20) if start <= t + 0.5 < end]
-            steps_of.append(steps or [min(math.floor((start + end) / 2), 19)])
+            steps = [t for t in range(-10, 40) if start <= t + 0.5 < end]
+            steps_of.append(steps or [math.floor((start + end) / 2)])
         for t in range(20):
             here = [n for n, steps in enumerate(steps_of) if t in steps]
             named = sorted((rows[n][1] - rows[n][0], n) for n in here if rows[n][2] >= 0)

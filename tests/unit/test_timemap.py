@@ -67,6 +67,12 @@ def test_segments_lie_where_their_pieces_show_them(
     assert list(zip(owners.tolist(), sources.tolist(), strict=True)) == expected
     for (first, last), owner in zip(steps, owners, strict=True):
         assert time_map.pieces[owner].first <= first <= last <= time_map.pieces[owner].last
+    unclipped, sources_again, _ = time_map.segments_to_steps(segments, min_coverage=coverage, clip=False)
+    np.testing.assert_array_equal(sources_again, sources)
+    for found, row, owner in zip(unclipped, sources, owners, strict=True):
+        piece = time_map.pieces[owner]
+        per_step = (piece.end - piece.start) / (piece.last - piece.first)
+        np.testing.assert_allclose((found - piece.first) * per_step + piece.start, segments[row], atol=1e-6)
 
 
 @given(maps(), st.lists(st.tuples(st.floats(-20, 400), st.floats(-5, 100)), max_size=6))

@@ -64,16 +64,22 @@ class SlidingWindows(BaseModel):
         0.5, ge=0, le=1, description="share of an instance that a window must show for it to be a target"
     )
     keep_empty: bool = Field(False, description="train also on windows without any target")
+    whole_targets: bool = Field(
+        False, description="targets reach past the window as far as their instances do; false: they are clipped to it"
+    )
 
     def training(
         self, video: Video, length: int, grid: SnippetGrid, rng: np.random.Generator | None = None
     ) -> list[Window]:
-        return sliding(video, length, grid, self.length, self.stride, self.coverage, self.keep_empty)
+        return self._slide(video, length, grid, self.stride, self.keep_empty)
 
     def inference(
         self, video: Video, length: int, grid: SnippetGrid, rng: np.random.Generator | None = None
     ) -> list[Window]:
-        return sliding(video, length, grid, self.length, self.inference_stride or self.stride, self.coverage)
+        return self._slide(video, length, grid, self.inference_stride or self.stride, True)
+
+    def _slide(self, video: Video, length: int, grid: SnippetGrid, stride: int, keep_empty: bool) -> list[Window]:
+        return sliding(video, length, grid, self.length, stride, self.coverage, keep_empty, self.whole_targets)
 
 
 WindowSettings = Annotated[

@@ -114,7 +114,13 @@ class Windowing(Protocol):
 
 
 def make_window(
-    video: Video, length: int, grid: SnippetGrid, steps: int, parts: Sequence[Part], coverage: float = 0.0
+    video: Video,
+    length: int,
+    grid: SnippetGrid,
+    steps: int,
+    parts: Sequence[Part],
+    coverage: float = 0.0,
+    whole_targets: bool = False,
 ) -> Window:
     """A window of ``steps`` steps from its parts.
 
@@ -125,7 +131,8 @@ def make_window(
         steps: T.
         parts: in order, within the snippets and the steps.
         coverage: share of an instance that a part must show for it to become a target there, in [0, 1]; what lies
-            outside the snippets of the video does not count as missing. Targets are clipped to the part.
+            outside the snippets of the video does not count as missing.
+        whole_targets: a target reaches past its part as far as its instance does; else it is clipped to the part.
 
     Raises:
         InputError: if a part reaches outside the video or the window.
@@ -139,7 +146,7 @@ def make_window(
     time_map = TimeMap(tuple(_piece(part, grid) for part in parts))
     seen = np.clip(video.instances.segments, grid.steps_to_seconds(0), grid.steps_to_seconds(length))
     least = max(coverage * (1 - _ROUNDING), _ROUNDING)
-    segments, rows, _ = time_map.segments_to_steps(seen, min_coverage=least)
+    segments, rows, _ = time_map.segments_to_steps(seen, min_coverage=least, clip=not whole_targets)
     return Window(video.id, steps, tuple(parts), time_map, segments, rows)
 
 
@@ -193,19 +200,22 @@ def sliding(
     stride: int,
     coverage: float = 0.0,
     keep_empty: bool = True,
+    whole_targets: bool = False,
 ) -> list[Window]:
     """Windows of ``steps`` steps every ``stride`` snippets, as :func:`starts` places them.
 
     Args:
         coverage: share of an instance that a window must show for it to become a target, in [0, 1].
         keep_empty: also windows that no instance falls into.
+        whole_targets: see :func:`make_window`.
 
     A video shorter than a window has one, with zeros at its end.
     """
     windows = []
     for start in starts(length, steps, stride) if length else []:
         shown = min(steps, length - start)
-        window = make_window(video, length, grid, steps, [Part(start, start + shown, 0, shown)], coverage)
+        parts = [Part(start, start + shown, 0, shown)]
+        window = make_window(video, length, grid, steps, parts, coverage, whole_targets)
         if keep_empty or len(window.segments):
             windows.append(window)
     return windows

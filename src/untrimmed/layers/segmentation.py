@@ -1,6 +1,7 @@
 """Segmentation of a sequence in time: labels for its steps, and the hourglass network of SegTAD (section 3.2).
 
-A step belongs to an action if its centre lies inside it; an action that holds no centre has the step of its middle.
+A step belongs to an action if its centre lies inside it; an action that holds no centre has the step of its middle. An
+action may reach past the window: its steps within belong to it, and an edge that lies outside is none of the window.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class FrameLabels(NamedTuple):
         labels: (B, T) int64: the class of the action a step belongs to, of the shortest if there are several (the
             others have more steps to be seen by; the first if equally short), -1 if to none with a label.
         inside: (B, T) bool: it belongs to an action, with a label or without.
-        edges: (B, 2, T) bool: it is the first, the last step of an action.
+        edges: (B, 2, T) bool: it is the first, the last step of an action that starts, that ends within the window.
     """
 
     labels: Tensor
@@ -40,15 +41,16 @@ def frame_labels(instances: Instances, steps: int) -> FrameLabels:
     start, end = (each[..., None] for each in instances.segments.unbind(-1))
     index = torch.arange(steps, device=start.device)
     real = (instances.labelled | instances.unlabelled)[..., None]
-    middle = ((start + end) / 2).floor().clamp(max=steps - 1)
-    shown = (start <= index + 0.5) & (index + 0.5 < end)
-    shown = (shown | (~shown.any(-1, keepdim=True) & (index == middle))) & real
+    # The first and the last centre inside; where they are the wrong way round there is none, and the middle stands in.
+    first, last = (start - 0.5).ceil(), (end - 0.5).ceil() - 1
+    middle = ((start + end) / 2).floor()
+    first, last = middle.where(last < first, first), middle.where(last < first, last)
+    shown = (first <= index) & (index <= last) & real
     length = (end - start).expand(shown.shape).masked_fill(~(shown & instances.labelled[..., None]), torch.inf)
     shortest = length.min(1)
     labels = instances.labels.gather(1, shortest.indices).masked_fill(shortest.values == torch.inf, -1)
-    first = shown & (shown.cumsum(-1) == 1)
-    last = shown & (shown.flip(-1).cumsum(-1).flip(-1) == 1)
-    return FrameLabels(labels, shown.any(1), torch.stack((first.any(1), last.any(1)), 1))
+    edges = [(shown & (index == edge)).any(1) for edge in (first, last)]
+    return FrameLabels(labels, shown.any(1), torch.stack(edges, 1))
 
 
 def any_of(mask: Tensor, stride: int) -> Tensor:

@@ -9,15 +9,20 @@ first, by graph convolutions over proposals that overlap::
                                           +-- SGAlign --- PDN --- s1, s2   Eqs. 8 to 10       score = s1 * s2
 
 There is no released code. What the paper leaves open, and how it is settled
-- W of Eq. 1 is said to be C' x C', but meets two features side by side: it is 2 C' x C'. A sums over the edges into a
-  step, as the equation says. The branches of PAG are linear, as Eqs. 1 and 2 are; every other convolution is followed
-  by ReLU, as are the edge convolutions of PDN, which would else be one linear map.
-- K of the snippet graph is 4, the K of the other graph; a step is not its own neighbour (Eq. 1 has its own term).
+- W of Eq. 1 is said to be C' x C', but meets two features side by side: it is 2 C' x C'. The branches of PAG are
+  linear, as Eqs. 1 and 2 are; every other convolution is followed by ReLU, as are the edge convolutions of PDN, which
+  would else be one linear map.
+- K of the snippet graph is 4, the K of the other graph; a step is not its own neighbour (Eq. 1 has its own term). Its
+  edges have a direction: A sums over the K nearest of a step. The paper says "connected" of both; with both directions
+  a step that many others resemble would sum over all of them, hundreds of times what the others sum over.
 - The highway has a quarter of the steps: it is interpolated too. Interpolation holds the last valid value at the end.
 - Background is one more class, the last: without it Eq. 3 could not say that nothing happens.
 - A step is inside an action if its centre is; an action between two centres has the step of its middle. A step inside
   two actions has the class of the shorter, as the longer is seen at its other steps. Start and end labels are those of
   the first and last such step. Steps of instances without label train no class, but everything else.
+- Labels know all that a window shows, so an action that its edge cuts has to be a target of full length there
+  (``windows: {coverage: 0, whole_targets: true}`` where they slide): the window's edge is no boundary, the steps are
+  not background, and tIoU is that with the action itself.
 - Eq. 5 is the sum of both lines. Its labels are not balanced, since the equation has no weights for that.
 - SGAlign: G-TAD's region, half a length to either side, 32 bins, and a linear map to C' with ReLU. Attention is the
   cosine of these features d, as the paper writes it, in all three layers.

@@ -78,6 +78,18 @@ def test_sliding_windows_keep_instances_by_coverage() -> None:
     assert [window.parts[0].source_start for window in without] == [5]
 
 
+def test_whole_targets_reach_past_their_window() -> None:
+    clip = video((4, 6), (1, 9))  # steps 8 to 12 and 2 to 18
+    windows = sliding(clip, 20, GRID, steps=10, stride=5, coverage=0.0, whole_targets=True)
+    assert [window.segments.tolist() for window in windows] == [
+        [[8, 12], [2, 18]],
+        [[3, 7], [-3, 13]],
+        [[-2, 2], [-8, 8]],
+    ]
+    by_coverage = sliding(clip, 20, GRID, steps=10, stride=5, coverage=0.6, whole_targets=True)
+    assert [window.rows.tolist() for window in by_coverage] == [[], [0, 1], []]
+
+
 def test_a_window_that_only_touches_an_instance_does_not_show_it() -> None:
     grid = SnippetGrid(fps=30, stride=3, window=3)  # tenths of a second, which no float is
     clip = video((0.1, 0.3), (0.6, 0.7))
