@@ -249,9 +249,14 @@ class Detector:
         return Curves(float(grid.steps_to_seconds(0)), grid.seconds_per_step, means)
 
     def _name(self, name: str) -> str:
-        """Methods know classes by number: ``class 3``."""
+        """Methods know classes by number: ``class 3``. Where a class has the name of a curve of the method's own, such as
+        ``start``, the latter becomes ``start (model)``."""
         kind, _, number = name.partition(" ")
-        return self.classes[int(number)] if kind == "class" and number.isdigit() else name
+        if kind == "class" and number.isdigit():
+            return self.classes[int(number)]
+        while name in self.classes:
+            name += " (model)"
+        return name
 
     def _check(self, features: Features) -> None:
         if features.channels != self.channels:

@@ -58,6 +58,16 @@ def test_a_curve_comes_back_at_its_own_times(windows: dict[str, object]) -> None
     np.testing.assert_allclose(found.values["wave"], 1 - found.values["level"], atol=1e-6)
 
 
+def test_classes_with_the_name_of_a_curve_of_the_method_keep_their_own() -> None:
+    features = ArrayFeatures({"v": np.full((9, 3), 0.25, dtype=np.float32)}, GRID)
+    named = replace(detector(WINDOWS[0], Echo()), classes=("level (model)", "level"))
+    [(_, found)] = named.curves(features, ["v"])
+    assert {name: float(values[0]) for name, values in found.values.items()} == {
+        "level": 0.75,
+        "level (model) (model)": 0.25,
+    }
+
+
 def test_a_method_without_curves_has_none() -> None:
     features = ArrayFeatures({"v": np.zeros((9, 3), dtype=np.float32)}, GRID)
     silent = replace(detector(WINDOWS[0], nn.Linear(1, 1)))

@@ -14,7 +14,8 @@ def curves(
     out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("curves"),
     video: Annotated[list[str] | None, typer.Option(help="Only these videos.", show_default=False)] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Only these classes. Default: those of each video.", show_default=False)
+        list[str] | None,
+        typer.Option(help="Only these classes or curves, such as action. Default: classes of each video."),
     ] = None,
 ) -> None:
     """Draw what models say over time against the truth: an SVG for each video and class."""
@@ -31,6 +32,10 @@ def curves(
         names = [str(run) for run in runs]
     models = dict(zip(names, (read_curves(run / "curves.json" if run.is_dir() else run) for run in runs), strict=True))
     annotations = read_annotations(truth)
+    drawable = {name for model in models.values() for shown in model.values() for name in shown.values}
+    for name in label or ():
+        if name not in drawable:
+            raise InputError(f"{', '.join(names)}: no curve of '{name}': {nearest(name, drawable)}")
     ids = video or [name for name in annotations.videos if all(name in model for model in models.values())]
     if not ids:
         raise InputError(f"{truth}: has no video that all of {', '.join(names)} have curves of")
@@ -44,8 +49,14 @@ def curves(
             if video_id not in known:
                 raise InputError(f"{where}: has no video '{video_id}': {nearest(video_id, known)}")
         shown = {name: model[video_id] for name, model in models.items()}
-        for number, figure in enumerate(class_figures(annotations.videos[video_id], shown, label).values()):
+        figures = class_figures(annotations.videos[video_id], shown, label, annotations.labels)
+        for number, figure in enumerate(figures.values()):
             safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in video_id)
             write_text(out / f"{safe}-{number}.svg", figure.file)
             count += 1
+    if not count:
+        raise InputError(
+            f"{', '.join(names)}: no curve of any class that occurs in {len(ids)} videos of {truth}; there are curves of "
+            f"{', '.join(sorted(drawable)[:9]) or 'nothing'}: draw one of them with --label"
+        )
     typer.echo(f"{count} figures of {len(ids)} videos in {out}")

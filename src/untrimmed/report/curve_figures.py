@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from untrimmed.formats.curves import Curves
 from untrimmed.report.plots import BLUE, ORANGE, PURPLE, RED, SKY, Graphic, Series, over_truth
@@ -13,7 +13,10 @@ COLORS = (PURPLE, BLUE, ORANGE, RED, SKY)
 
 
 def class_figures(
-    video: Video, models: Mapping[str, Curves], labels: Sequence[str] | None = None
+    video: Video,
+    models: Mapping[str, Curves],
+    labels: Sequence[str] | None = None,
+    classes: Collection[str] | None = None,
 ) -> dict[str, Graphic]:
     """One figure a class: its curve by each model, over its instances.
 
@@ -22,7 +25,10 @@ def class_figures(
         models: name of each model and its curves of the video; at most five.
         labels: the classes to draw; None: those of the instances, as in the papers. A class that no model has a curve
             of is left out.
+        classes: of the truth, by default those of the video. A curve of another name, such as ``action``, is drawn over
+            all instances.
     """
+    known = set(video.instances.labels if classes is None else classes)
     wanted = dict.fromkeys(video.instances.labels if labels is None else labels)
     figures: dict[str, Graphic] = {}
     for label in wanted:
@@ -32,7 +38,7 @@ def class_figures(
         bands = [
             (start, end)
             for (start, end), own in zip(video.instances.segments.tolist(), video.instances.labels, strict=True)
-            if own == label
+            if own == label or label not in known
         ]
         figures[label] = over_truth(
             f"curve-{len(figures)}",

@@ -13,6 +13,7 @@ from untrimmed.cli import app
 from untrimmed.errors import InputError
 from untrimmed.formats import write_annotations
 from untrimmed.formats.curves import Curves, write_curves
+from untrimmed.report import curve_figures
 from untrimmed.types import Annotations, Instances, Video
 
 
@@ -52,10 +53,25 @@ def test_only_the_classes_and_videos_asked_for(folder: Path) -> None:
     assert [file.name for file in out.iterdir()] == ["v_1-0.svg"]
 
 
+def test_a_curve_that_is_of_no_class_is_drawn_over_all_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[object] = []
+    monkeypatch.setattr(curve_figures, "over_truth", lambda *given: drawn.append(given[3]))
+    video = Video("v", "test", 10.0, None, Instances(np.array([[1.0, 2.0], [4.0, 5.5]]), ("jump", "spin")))
+    wanted = ["jump", "action", "swim"]
+    models = {"one": Curves(0.0, 0.2, {name: np.zeros(50, dtype=np.float32) for name in wanted})}
+    curve_figures.class_figures(video, models, wanted, ["jump", "spin", "swim"])
+    assert drawn == [[(1.0, 2.0)], [(1.0, 2.0), (4.0, 5.5)], []]
+
+
 def test_what_is_wrong_is_said(folder: Path) -> None:
     truth = folder / "truth.json"
     with pytest.raises(InputError, match="has no video 'v/2': did you mean 'v/1'"):
         run(folder / "one", "--truth", truth, "--video", "v/2")
+    with pytest.raises(InputError, match="one: no curve of 'jmp': did you mean 'jump'"):
+        run(folder / "one", "--truth", truth, "--label", "jmp")
+    write_curves({"v/1": Curves(0.0, 0.2, {"action": np.zeros(50, dtype=np.float32)})}, folder / "one" / "curves.json")
+    with pytest.raises(InputError, match="no curve of any class that occurs in 1 videos of .*curves of action"):
+        run(folder / "one", "--truth", truth)
     with pytest.raises(InputError, match="at most 5"):
         run(*[folder / "one"] * 6, "--truth", truth)
     (folder / "one" / "curves.json").write_text('{"version": 1, "videos": {}}')
