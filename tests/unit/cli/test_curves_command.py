@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said(folder: Path) -> None:
     with pytest.raises(InputError, match="one: no curve of 'jmp': did you mean 'jump'"):
         run(folder / "one", "--truth", truth, "--label", "jmp")
     write_curves({"v/1": Curves(0.0, 0.2, {"action": np.zeros(50, dtype=np.float32)})}, folder / "one" / "curves.json")
-    with pytest.raises(InputError, match="no curve of any class that occurs in 1 videos of .*curves of action"):
+    with pytest.raises(InputError, match=r"occurs in 1 videos of .*curves of action"):
         run(folder / "one", "--truth", truth)
     with pytest.raises(InputError, match="at most 5"):
         run(*[folder / "one"] * 6, "--truth", truth)
