@@ -408,6 +408,31 @@ def test_annotating_from_nothing(browser: Any, tmp_path: Path) -> None:
     context.close()
 
 
+def test_what_is_accepted_without_truth_can_be_trained_on(browser: Any, tmp_path: Path) -> None:
+    found = Detections.of([("a", "x", 1.0, 2.0, 0.5), ("b", "x", 3.0, 4.0, 0.5)])
+    (tmp_path / "page.html").write_text(render([ResultSet(found)], title="T", durations={"a": 7.5}))
+    with opened_page(browser, tmp_path / "page.html") as page:
+        page.locator("button.found").click()
+        page.keyboard.press("a")
+        made = read_annotations(exported(page, tmp_path))
+        assert [(one.id, one.subset, one.duration) for one in made] == [("a", "training", 7.5)]
+
+
+def test_the_work_goes_on_in_a_page_with_another_class_and_video(browser: Any, tmp_path: Path) -> None:
+    begun = [Video("v", "training", 9.0)]
+    file = tmp_path / "annotate.html"
+    file.write_text(render([], Annotations.of(begun), title="T", annotate=True, key="mine"))
+    with opened_page(browser, file) as page:
+        fill(page, label="clap", start=1, end=2.5)
+        page.get_by_role("button", name="Add as truth").click()
+        more = Annotations.of([Video("u", "training", 5.0), *begun], extra={"classes": ["clap", "wave"]})
+        file.write_text(render([], more, title="T", annotate=True, key="mine"))
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        page.locator("#list button").last.click()
+        assert truths(page) == ["clap, 0:01.0 to 0:02.5, truth, added"]
+
+
 def test_a_video_that_the_truth_lacks_is_added_to_it(browser: Any, tmp_path: Path) -> None:
     truth = Annotations.of([Video("a", "test", 9.0, instances=Instances([[1, 2]], ("x",)))])
     found = Detections.of([("a", "x", 1.0, 2.0, 0.5), ("b", "x", 3.0, 4.0, 0.5)])

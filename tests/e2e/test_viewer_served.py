@@ -21,9 +21,9 @@ Until = Callable[[Any, str], None]
 
 
 @contextmanager
-def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server of the command line, at a free port: its address."""
-    command = [sys.executable, "-m", "untrimmed", *map(str, arguments), "--serve", "--port", "0"]
+def serving(*arguments: object, port: str = "0") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server of the command line, at a free port unless one is named: its address."""
+    command = [sys.executable, "-m", "untrimmed", *map(str, arguments), "--serve", "--port", port]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -74,6 +74,21 @@ def test_view_serves_seeks_and_saves_beside_the_truth(browser: Any, shown: Any, 
     assert truth.read_bytes() == before
     saved = read_annotations(tmp_path / "truth.corrected.json")
     assert "hop" in saved.videos["first"].instances.labels
+
+
+def test_a_tab_of_an_earlier_server_cannot_save_into_another_project(browser: Any, shown: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_bytes((shown.folder / "mine.json").read_bytes())
+    with serving("view", tmp_path / "mine.json") as (address, _):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]")
+    again = ("--truth", shown.folder / "truth.json", "--brief")
+    with serving("view", shown.folder / "mine.json", *again, port=address.split(":")[-1].strip("/")):
+        page.get_by_role("button", name="Save on disk").click()
+        page.get_by_text("Not saved: the server gives out another page by now").wait_for()
+    context.close()
+    assert not list(shown.folder.glob("*corrected*"))
 
 
 def test_annotate_serves_and_saves_a_new_file(browser: Any, shown: Any, tmp_path: Path, until: Until) -> None:

@@ -30,27 +30,33 @@ def annotate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8765,
 ) -> None:
     """Write a page to annotate videos from nothing: the viewer with empty lanes; `untrimmed train` takes its export."""
-    from untrimmed.cli.sources import FEATURE_SUFFIX, find_sources
-    from untrimmed.cli.view import serve_page
+    from untrimmed.cli.view import EMBED_AND_SERVE, serve_page
+    from untrimmed.extract import find_videos
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
     from untrimmed.report.media import link
     from untrimmed.report.viewer import render
+    from untrimmed.report.viewer_data import work_key
 
-    files = {name: file for name, file in find_sources([videos]).items() if file.suffix != FEATURE_SUFFIX}
-    if not files:
-        raise InputError(f"{videos}: holds no video")
+    if serve and embed:
+        raise InputError(EMBED_AND_SERVE)
+    files = find_videos([videos])
+    for file in files.values():
+        if any("\ud800" <= letter <= "\udfff" for letter in str(file.resolve())):
+            raise InputError(f"{str(file.resolve())!r}: the name is no UTF-8 text; rename the file")
     known = read_annotations(truth) if truth else None
     names = [name.strip() for name in (classes or "").split(",") if name.strip()]
     annotations = _begun(files, known, names, subset)
+    # Not of the page, which changes with every video and class that is added: the work goes on.
+    key = work_key(known, (), str(videos.resolve()))
 
     def written(sources: dict[str, str]) -> str:
         title = f"Annotating {videos.resolve().name}"
-        return render([], annotations, title=title, sources=sources, annotate=True, served=serve)
+        return render([], annotations, title=title, sources=sources, annotate=True, served=serve, key=key)
 
     if serve:
         beside = videos if videos.is_dir() else videos.resolve().parent
-        serve_page(written, files, videos, truth, beside, port)
+        serve_page(written, files, videos, truth, beside, port, key)
         return
     write_text(out, written({name: link(file, out, embed=embed) for name, file in files.items()}))
     typer.echo(str(out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote
@@ -12,10 +13,13 @@ import typer
 from untrimmed.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from untrimmed.report.viewer_data import ResultSet
     from untrimmed.types import Annotations
+
+OUTSIDE = "a link leads out of the folder; name the folder with the files themselves"
+EMBED_AND_SERVE = "--embed puts the videos into a file and --serve writes none; leave out one of them"
 
 
 def view(
@@ -34,6 +38,15 @@ def view(
     threshold: Annotated[
         float | None, typer.Option(help="Score at which the page starts. Default: that of the best F1, or 0.2.")
     ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option(
+            help="Part of the truth to score and show, or 'all'. Default: the protocol's, or those of the results."
+        ),
+    ] = None,
+    new_subset: Annotated[
+        str, typer.Option(help="Subset of exported videos that the truth lacks, or of all without truth.")
+    ] = "training",
     tiou: Annotated[float, typer.Option(help="Overlap from which a detection has found an instance.")] = 0.5,
     protocol: Annotated[
         str | None, typer.Option(help="activitynet, thumos14 or hacs. Default: as untrimmed evaluate.")
@@ -48,43 +61,53 @@ def view(
     """Write a page to look at detections, see why they err, and correct the truth: one file, no server needed."""
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
-    from untrimmed.report.media import video_files, video_sources
+    from untrimmed.report.media import link, video_files
     from untrimmed.report.viewer import render
+    from untrimmed.report.viewer_data import scored_part, work_key
 
-    sets = [_result_set(results, curves), *([_result_set(compare, None)] if compare else [])]
+    if serve and embed:
+        raise InputError(EMBED_AND_SERVE)
+    if subset is not None and truth is None:
+        raise InputError(f"--subset {subset}: is a part of the truth; name the truth with --truth")
+    places = [results, *([compare] if compare else [])]
+    sets = [_result_set(path, curves if path is results else None) for path in places]
+    sets = [replace(one, name=name) for one, name in zip(sets, different_names(places), strict=True)]
     annotations = read_annotations(truth) if truth else None
-    ids = tuple(dict.fromkeys(video_id for one in sets for video_id in one.detections.video_ids))
-    if annotations is not None and not set(ids) & set(annotations.videos):
-        first = next(iter(ids), "")
-        raise InputError(
-            f"{results} and {truth}: have no video in common ('{first}': {nearest(first, annotations.videos)})"
-        )
+    for one, place in zip(sets[1:], places[1:], strict=True):
+        check_common(results, sets[0].detections.video_ids, place, one.detections.video_ids)
+    if annotations is not None:
+        check_common(results, (name for one in sets for name in one.detections.video_ids), truth, annotations.videos)
+    ids = tuple(dict.fromkeys(name for one in sets for name in one.detections.video_ids))
+    part = scored_part(annotations, ids, protocol, subset) if annotations is not None else None
+    ids = tuple(dict.fromkeys((*ids, *(part.videos if part else ()))))
     files = video_files(ids, video) if video else {}
-    notes = []
-    if video and len(files) < len(ids):
-        notes.append(f"{len(ids) - len(files)} videos have no file in {video.name}.")
-    facts, sections = ([], []) if brief or annotations is None else _numbers(sets[0], annotations, ids, protocol)
-    title = " and ".join(path.name for path in (results, compare) if path)
+    key = work_key(annotations, ids)
+    durations, notes = _durations(files, annotations)
+    facts, sections, odd = _scores(sets, annotations, part, protocol, brief) if annotations and part else ([], [], [])
 
     def written(sources: dict[str, str]) -> str:
         return render(
             sets,
             annotations,
-            title=title,
+            title=" and ".join(one.name for one in sets),
+            part=part,
             sources=sources,
+            durations=durations,
             facts=facts,
-            notes=notes,
+            notes=[*notes, *_without_file(ids, files, sources, video), *odd],
             sections=sections,
             threshold=threshold,
             tiou=tiou,
             protocol=protocol,
+            new_subset=new_subset,
             served=serve,
+            key=key,
         )
 
     if serve:
-        serve_page(written, files, video, truth, results.resolve().parent, port)
+        serve_page(written, files, video, truth, results.resolve().parent, port, key)
         return
-    write_text(out, written(video_sources(ids, video, out, embed=embed) if video else {}))
+    write_text(out, written({name: link(file, out, embed=embed) for name, file in files.items()}))
     typer.echo(str(out))
 
 
@@ -95,6 +118,7 @@ def serve_page(
     truth: Path | None,
     beside: Path,
     port: int,
+    key: str,
 ) -> None:
     """Serve a page until Ctrl-C.
 
@@ -103,18 +127,42 @@ def serve_page(
         files: video id -> file, found in ``place``.
         truth: what corrections are saved beside; None: to a new file in ``beside``.
         port: to listen at; 0 for a free one.
+        key: what the corrections of the page belong to; others are not saved.
     """
     from untrimmed.report.serve import ADDRESS, Site, make_server, shared_files
 
     shared = shared_files(files, place)
-    site = Site("", {unquote(url): file for url, file in shared.values()}, truth, beside)
+    site = Site("", {unquote(url): file for url, file in shared.values()}, truth, beside, key)
     server = make_server(site, port)
     site.page = written({video_id: url for video_id, (url, _) in shared.items()})
+    for video_id in files.keys() - shared.keys():
+        typer.echo(f"{files[video_id]}: not given out: {OUTSIDE}", err=True)
     typer.echo(f"open http://{ADDRESS}:{server.server_port}/ (Ctrl-C ends it)")
     with contextlib.suppress(KeyboardInterrupt), server:
         server.serve_forever()
     if site.saved:
         typer.echo(f"corrections: {site.saved}")
+
+
+def check_common(first: Path, ids: Iterable[str], second: Path | None, others: Collection[str]) -> None:
+    """Refuse two files that speak of different videos; a file without any video says nothing of it.
+
+    Raises:
+        InputError: if they have no video in common.
+    """
+    names = list(ids)
+    if names and others and set(names).isdisjoint(others):
+        raise InputError(f"{first} and {second}: have no video in common ('{names[0]}': {nearest(names[0], others)})")
+
+
+def different_names(paths: Sequence[Path]) -> list[str]:
+    """What to call files: their names, with as many of the folders above as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names
 
 
 def _result_set(path: Path, curves: Path | None) -> ResultSet:
@@ -126,24 +174,61 @@ def _result_set(path: Path, curves: Path | None) -> ResultSet:
     beside = path / "curves.json"
     if curves is None and file != path and beside.is_file():
         curves = beside
-    return ResultSet(read_detections(file), path.name, None if curves is None else read_curves(curves))
+    return ResultSet(read_detections(file), curves=None if curves is None else read_curves(curves))
 
 
-def _numbers(
-    first: ResultSet, annotations: Annotations, ids: tuple[str, ...], protocol: str | None
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Score cards and sections of the first result file; none where its videos have no instances."""
+def _durations(files: dict[str, Path], annotations: Annotations | None) -> tuple[dict[str, float], list[str]]:
+    """How long the files are of which the truth does not say it; and a sentence for each that cannot be read."""
+    from untrimmed.video.decode import probe
+
+    durations, notes = {}, []
+    for name, file in files.items():
+        known = annotations.videos.get(name) if annotations else None
+        if known is not None and known.duration:
+            continue
+        try:
+            duration = probe(file).duration
+        except InputError as error:
+            notes.append(str(error))
+            continue
+        if duration:
+            durations[name] = duration
+    return durations, notes
+
+
+def _without_file(
+    ids: Collection[str], files: dict[str, Path], sources: dict[str, str], video: Path | None
+) -> list[str]:
+    from untrimmed.evaluation.text import counted
+
+    missing, outside = len(ids) - len(files), len(files) - len(sources)
+    notes = [f"{counted(missing, 'video')} without a file in {video}."] if video and missing else []
+    return notes + ([f"{counted(outside, 'video')} not given out: {OUTSIDE}."] if outside else [])
+
+
+def _scores(
+    sets: Sequence[ResultSet], annotations: Annotations, part: Annotations, protocol: str | None, brief: bool
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Score cards and sections of the first result file, and what is odd in each; nothing without instances."""
     from untrimmed.evaluation import evaluate
     from untrimmed.evaluation.protocols import protocol_of
     from untrimmed.report.sections import diagnosis_section, score_facts, score_section
-    from untrimmed.types import Annotations
 
-    part = Annotations.of(annotations.videos[name] for name in ids if name in annotations.videos)
-    rules = protocol_of(protocol, part)
+    rules = protocol_of(protocol, annotations)
     if not any(label != rules.ambiguous for label in part.labels):
-        return [], []
-    scores = evaluate(first.detections, part, rules, subset="all", resamples=1000)
-    return score_facts(scores), [
-        score_section(scores),
-        diagnosis_section(first.detections, part, protocol, None),
+        return [], [], []
+    resamples = (0 if brief else 1000, 0)
+    scores = [
+        evaluate(one.detections, part, rules, subset="all", resamples=count)
+        for one, count in zip(sets, resamples, strict=False)
     ]
+    several = len(sets) > 1
+    odd = [
+        f"{one.name}: {note}." if several else f"{note[0].upper()}{note[1:]}."
+        for one, score in zip(sets, scores, strict=True)
+        for note in score.oddities.notes
+    ]
+    if brief:
+        return [], [], odd
+    sections = [score_section(scores[0]), diagnosis_section(sets[0].detections, part, rules.name, None)]
+    return score_facts(scores[0]), sections, odd

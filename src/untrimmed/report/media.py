@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from untrimmed.errors import InputError
-from untrimmed.formats.media import is_video
+from untrimmed.formats.media import is_video, named
 
 
 def video_files(video_ids: Sequence[str], place: str | Path) -> dict[str, Path]:
@@ -19,7 +19,7 @@ def video_files(video_ids: Sequence[str], place: str | Path) -> dict[str, Path]:
     Args:
         video_ids: the videos.
         place: a video file (for a single video, or the one whose stem is its id), or a folder that is searched for
-            files named ``<id>.<suffix>``, also below it.
+            files named ``<id>.<suffix>``, also below it; files with one name are called as extraction calls them.
 
     Returns:
         video id -> file; videos without a file are absent.
@@ -29,7 +29,8 @@ def video_files(video_ids: Sequence[str], place: str | Path) -> dict[str, Path]:
     """
     place = Path(place)
     if place.is_dir():
-        files = {file.stem: file for file in sorted(place.rglob("*")) if is_video(file)}
+        inside = sorted(file for file in place.rglob("*") if is_video(file))
+        files = {file.stem: file for file in inside} | named(inside)
     elif place.is_file():
         files = {place.stem: place}
         if len(video_ids) == 1:
@@ -70,7 +71,8 @@ def link(file: Path, page: str | Path, *, embed: bool = False) -> str:
     if embed:
         return f"data:{media_type(file)};base64,{base64.b64encode(file.read_bytes()).decode()}"
     folder = Path(page).resolve().parent
-    return quote(os.path.relpath(file.resolve(), folder).replace(os.sep, "/"))
+    # As bytes: a name need not be text.
+    return quote(os.fsencode(os.path.relpath(file.resolve(), folder).replace(os.sep, "/")))
 
 
 def media_type(file: Path) -> str:

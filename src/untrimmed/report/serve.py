@@ -7,7 +7,8 @@ It listens on 127.0.0.1 only and is for one person at their own machine. What it
 - It gives out nothing but the page and the files of :func:`shared_files`, each under its own name; a path is looked up,
   never put together. A file that is, or has become, a link to a place outside its folder is refused.
 - Corrections are checked like every annotation file and go to a new file beside the truth; nothing that was there
-  before the server started is ever written over.
+  before the server started is ever written over. A page names what its corrections belong to; those of a page that an
+  earlier server gave out are refused.
 
 Videos are answered by byte range (RFC 9110, section 14), without which a browser cannot seek; one range a request.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,6 +61,7 @@ class Site:
         files: path of a URL, decoded, -> file.
         truth: the annotations that are corrected; None if there are none yet.
         beside: folder for corrections where there is no truth.
+        key: what the corrections of the page belong to, :func:`untrimmed.report.viewer_data.work_key`.
         saved: the file of corrections, once there is one.
     """
 
@@ -66,6 +69,7 @@ class Site:
     files: Mapping[str, SharedFile]
     truth: Path | None = None
     beside: Path = Path()
+    key: str = ""
     saved: Path | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -112,8 +116,14 @@ def shared_files(files: Mapping[str, Path], place: Path | None) -> dict[str, tup
         folder = place if place is not None and place.is_dir() else Path(os.path.realpath(file)).parent
         one = SharedFile(file, folder)
         if one.inside():
-            shared[video_id] = (f"/videos/{number}/{quote(file.name, safe='')}", one)
+            shared[video_id] = (f"/videos/{number}/{quote(os.fsencode(file.name), safe='')}", one)
     return shared
+
+
+def host_names(port: int) -> tuple[str, ...]:
+    """What a ``Host`` header may say of a server at that port; at 80, which is meant where none is named, also less."""
+    names = (ADDRESS, "localhost")
+    return (*(f"{name}:{port}" for name in names), *(names if port == 80 else ()))
 
 
 def make_server(site: Site, port: int = 0) -> ThreadingHTTPServer:
@@ -127,11 +137,19 @@ def make_server(site: Site, port: int = 0) -> ThreadingHTTPServer:
     """
     handler = type("Handler", (_Handler,), {"site": site})
     try:
-        server = ThreadingHTTPServer((ADDRESS, port), handler)
+        server = _Server((ADDRESS, port), handler)
     except OSError as error:
         raise InputError(f"port {port}: cannot be used ({error.strerror}); choose another with --port") from None
-    server.daemon_threads = True
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A browser that seeks, or is closed, drops the answer it was reading: no error.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -162,8 +180,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
         if int(length) > LARGEST:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large")
+        content = self.rfile.read(int(length))
+        if self.headers.get("Untrimmed-Key") != self.site.key:
+            reason = "the server gives out another page by now; export what you corrected, and reload the page"
+            return self._send_json(HTTPStatus.CONFLICT, {"error": reason})
         try:
-            saved = self.site.save(self.rfile.read(int(length)).decode("utf-8"))
+            saved = self.site.save(content.decode("utf-8"))
         except UnicodeDecodeError:
             return self._send_json(HTTPStatus.BAD_REQUEST, {"error": "the corrections are no UTF-8 text"})
         except InputError as error:
@@ -186,9 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.FORBIDDEN, "leads outside its folder")
         return self._send_file(shared.path, body)
 
-    def _names(self) -> tuple[str, str]:
-        port = self.connection.getsockname()[1]
-        return f"{ADDRESS}:{port}", f"localhost:{port}"
+    def _names(self) -> tuple[str, ...]:
+        return host_names(self.connection.getsockname()[1])
 
     def _is_local(self) -> bool:
         return self.headers.get_all("Host", []) in [[name] for name in self._names()]
@@ -220,13 +241,9 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _copy(self, file: Any, left: int) -> None:
-        try:
-            while left and (chunk := file.read(min(_CHUNK, left))):
-                self.wfile.write(chunk)
-                left -= len(chunk)
-        except (BrokenPipeError, ConnectionResetError):
-            # A browser that seeks drops the answer it was reading: no error.
-            self.close_connection = True
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            self.wfile.write(chunk)
+            left -= len(chunk)
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes, body: bool = True) -> None:
         self.send_response(status)

@@ -30,6 +30,7 @@ def render(
     annotations: Annotations | None = None,
     *,
     title: str,
+    part: Annotations | None = None,
     sources: Mapping[str, str] | None = None,
     durations: Mapping[str, float] | None = None,
     facts: Sequence[tuple[str, str]] = (),
@@ -40,15 +41,19 @@ def render(
     protocol: str | None = None,
     most: int = 300,
     annotate: bool = False,
+    new_subset: str = "training",
     served: bool = False,
+    key: str | None = None,
 ) -> str:
     """The page as text.
 
     Args:
         results: none, one or two result files; a detection without label is shown under "(no label)".
-        annotations: the truth, if there is one; only its videos among those of the results are shown. A list
-            ``classes`` among its further keys adds classes that have no instance yet.
+        annotations: the truth, if there is one. A list ``classes`` among its further keys adds classes that have no
+            instance yet.
         title: heading of the page.
+        part: the part of the truth that is judged; all its videos are shown, whether the results have them or not,
+            see :func:`untrimmed.report.viewer_data.scored_part`. None: its videos among those of the results.
         sources: video id -> URL of its file, see :func:`untrimmed.report.media.video_sources`.
         durations: video id -> seconds, for videos whose truth does not say it.
         facts: pairs shown as small cards at the top; the second may hold a line break.
@@ -60,14 +65,18 @@ def render(
         most: detections kept a video and result file, those of the highest scores; a note says so where some are
             left out.
         annotate: show all videos of the annotations, and every class in every video.
+        new_subset: subset that videos which the truth lacks are exported in.
         served: offer to save corrections through the server the page comes from.
+        key: under which the browser keeps corrections; None: that of
+            :func:`untrimmed.report.viewer_data.work_key`, which only the truth decides.
 
     Raises:
-        InputError: for an unknown protocol or a tIoU out of range.
+        InputError: for an unknown protocol, a tIoU out of range, or a threshold that is no number.
     """
     content = collect(
         results,
         annotations,
+        part,
         sources=sources or {},
         durations=durations or {},
         threshold=threshold,
@@ -75,6 +84,8 @@ def render(
         protocol=protocol,
         most=most,
         annotate=annotate,
+        new_subset=new_subset,
+        key=key,
     )
     index = {**content.index, "served": served, "title": title}
     viewer = fragment(

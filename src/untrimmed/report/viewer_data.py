@@ -3,7 +3,8 @@
 Index::
 
     {"labels": [class names], "sets": [names of the result files], "kinds": [names], "threshold": 0.2,
-     "cuts": [score thresholds], "tiou": 0.5, "has_truth": true, "annotate": false, "key": "...",
+     "cuts": [score thresholds], "tiou": 0.5, "has_truth": true, "scored": true, "unscored": how many detections,
+     "annotate": false, "key": "...",
      "sweeps": [{"labels": [..], "instances": [..], "right": [[..]], "wrong": [[..]]}],       one a result file
      "videos": [{"id", "duration", "sure", "source", "subset", "instances", "sets": [[ap, missed, false]], "teach"}]}
 
@@ -21,7 +22,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +31,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from untrimmed.errors import InputError
 from untrimmed.evaluation.false_positives import KINDS
 from untrimmed.evaluation.judgement import Judgement, judge, score_cuts, slack
-from untrimmed.evaluation.protocols import Protocol, protocol_of
+from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of
 from untrimmed.evaluation.suggestion import suggest
+from untrimmed.evaluation.text import counted
 from untrimmed.formats.activitynet import truth_content
 from untrimmed.formats.curves import Curves
 from untrimmed.types import Annotations, Detections, Video
@@ -69,9 +73,33 @@ class Content:
     notes: Sequence[str]
 
 
+def scored_part(
+    truth: Annotations, video_ids: Iterable[str], protocol: str | None = None, subset: str | None = None
+) -> Annotations:
+    """The part of the truth that results are scored against, videos without any detection included.
+
+    Args:
+        truth: all annotations.
+        video_ids: the videos of the results.
+        protocol: as for :func:`untrimmed.evaluation.evaluate`.
+        subset: its name, or ``"all"``. None: that of the protocol, as :func:`untrimmed.evaluation.evaluate` takes,
+            if the results touch it; else all that they touch.
+
+    Raises:
+        InputError: for an unknown protocol or subset.
+    """
+    rules = protocol_of(protocol, truth)
+    if subset is not None:
+        return truth if subset == "all" and "all" not in truth.subsets else truth.subset(subset)
+    touched = {truth.videos[name].subset for name in video_ids if name in truth.videos} or set(truth.subsets)
+    wanted = {rules.subset} if rules.subset in touched else touched
+    return Annotations.of((video for video in truth if video.subset in wanted), truth.version)
+
+
 def collect(
     results: Sequence[ResultSet],
     annotations: Annotations | None,
+    part: Annotations | None,
     *,
     sources: Mapping[str, str],
     durations: Mapping[str, float],
@@ -80,58 +108,48 @@ def collect(
     protocol: str | None,
     most: int,
     annotate: bool,
+    new_subset: str,
+    key: str | None,
 ) -> Content:
-    """Everything the page holds; arguments as for :func:`untrimmed.report.viewer.render`."""
-    names = {video_id: None for one in results for video_id in one.detections.video_ids}
-    if annotate and annotations is not None:
-        names |= dict.fromkeys(annotations.videos)
-    ids = tuple(names)
+    """Everything the page holds; arguments and errors as for :func:`untrimmed.report.viewer.render`."""
+    (tiou,) = clean_tious([tiou])
+    rules = protocol_of(protocol, annotations)
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"threshold {threshold}: expected a score")
+    ids = _ids(results, annotations if annotate else part)
+    if part is None and annotations is not None:
+        part = Annotations.of(annotations.videos[name] for name in ids if name in annotations.videos)
     labels = _labels(results, annotations)
     number = {name: index for index, name in enumerate(labels)}
     every = np.concatenate([one.detections.scores for one in results]) if results else np.empty(0)
     cuts = score_cuts(every)
-    part = (
-        Annotations.of(annotations.videos[name] for name in ids if name in annotations.videos) if annotations else None
-    )
-    judged = _judged(results, part, protocol, tiou, cuts)
+    judged = _judged(results, part, rules, tiou, cuts)
     if threshold is None:
         threshold = judged[0].best if judged else FALLBACK
     teach = _worth(results, annotations)
-    blocks, videos, cut = [], [], 0
+    blocks, videos = [], []
     by_video = [_rows_by_video(one.detections) for one in results]
     for video_id in ids:
-        known = part.videos.get(video_id) if part else None
-        found, rest = [], []
-        for place, one in enumerate(results):
-            rows = by_video[place].get(video_id, np.empty(0, dtype=np.int64))
-            cut += max(0, len(rows) - most)
-            kinds = judged[place].kinds if judged else None
-            found.append(_detections(one.detections, rows[:most], kinds, number))
-            rest.append(_counted(one.detections, rows[most:], kinds, number, cuts))
-        truth = _truth(known, judged, number)
-        curves = [_curves(one.curves, video_id, found[place], truth, labels) for place, one in enumerate(results)]
-        blocks.append({"truth": truth, "sets": found, "rest": rest, "curves": curves})
+        known = annotations.videos.get(video_id) if annotations else None
+        rows = [each.get(video_id, np.empty(0, dtype=np.int64)) for each in by_video]
+        block = _block(known, video_id, results, judged, rows, most, number, cuts)
+        blocks.append(block)
         sure = (known.duration if known else None) or durations.get(video_id)
-        ends = [item[2] for item in (*truth, *(row for rows in found for row in rows))]
+        ends = [item[2] for item in (*block["truth"], *(row for found in block["sets"] for row in found))]
         videos.append(
             {
                 "id": video_id,
                 "duration": float(sure or max([1.0, *ends])),
                 "sure": bool(sure),
                 "source": sources.get(video_id),
-                "subset": known.subset if known else "",
-                "instances": len(truth),
+                "subset": known.subset if known else new_subset,
+                "instances": len(block["truth"]),
                 "sets": [
-                    _went(one, results[i].detections, by_video[i], video_id, threshold) for i, one in enumerate(judged)
+                    _went(one, results[i].detections, rows[i], video_id, threshold) for i, one in enumerate(judged)
                 ],
                 "teach": round(teach.get(video_id, 0.0), 4),
             }
         )
-    notes = (
-        [f"Only the {most} detections of the highest scores are shown of each video; {cut} are left out."]
-        if cut
-        else []
-    )
     base = truth_content(annotations) if annotations else {"database": {}}
     index = {
         "labels": labels,
@@ -142,18 +160,71 @@ def collect(
         "tiou": tiou,
         "has_truth": annotations is not None,
         "scored": bool(judged),
+        "unscored": sum(int((one.kinds < 0).sum()) for one in judged),
         "annotate": annotate,
-        "key": _key(base, ids),
+        "key": key or work_key(annotations, ids),
         "sweeps": [_sweep(one, number) for one in judged],
         "videos": videos,
     }
-    return Content(index, blocks, base, notes)
+    return Content(index, blocks, base, _notes(by_video, part, ids, most, bool(judged)))
+
+
+def work_key(truth: Annotations | None, video_ids: Iterable[str], place: str = "") -> str:
+    """Under which the browser keeps corrections: equal for equal truth, so that a page written anew finds them.
+
+    Args:
+        truth: what is corrected; None if there is none yet.
+        video_ids: the videos of the page, which count where there is no truth.
+        place: what the corrections belong to besides, such as the folder of the videos.
+    """
+    content = truth_content(truth) if truth else {"database": {}}
+    shown = content if content["database"] else sorted(video_ids)
+    return hashlib.sha256(json.dumps([place, shown] if place else shown, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def to_json(value: object) -> Markup:
     """JSON that may stand in a script element: no ``<`` in it can end the element or begin a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _ids(results: Sequence[ResultSet], besides: Annotations | None) -> tuple[str, ...]:
+    """The videos of the page: those of the results in their order, then the others of the truth."""
+    found = (name for one in results for name in one.detections.video_ids)
+    return tuple(dict.fromkeys((*found, *(besides.videos if besides else ()))))
+
+
+def _notes(
+    by_video: Sequence[Mapping[str, Any]], part: Annotations | None, ids: Sequence[str], most: int, judged: bool
+) -> list[str]:
+    notes = []
+    cut = sum(max(0, len(rows) - most) for each in by_video for rows in each.values())
+    if cut:
+        notes.append(f"Only the {most} detections of the highest scores are shown of each video; {cut} are left out.")
+    others = sum(name not in part.videos for name in ids) if part and judged else 0
+    if others:
+        notes.append(f"{counted(others, 'video')} outside the subset that is scored: shown, not judged.")
+    return notes
+
+
+def _block(
+    known: Video | None,
+    video_id: str,
+    results: Sequence[ResultSet],
+    judged: Sequence[Judgement],
+    rows: Sequence[Any],
+    most: int,
+    number: Mapping[str, int],
+    cuts: Any,
+) -> dict[str, Any]:
+    truth = _truth(known, judged, number)
+    found, rest, curves = [], [], []
+    for place, one in enumerate(results):
+        kinds = judged[place].kinds if judged else None
+        found.append(_detections(one.detections, rows[place][:most], kinds, number))
+        rest.append(_counted(one.detections, rows[place][most:], kinds, number, cuts))
+        curves.append(_curves(one.curves, video_id, found[place], truth, list(number)))
+    return {"truth": truth, "sets": found, "rest": rest, "curves": curves}
 
 
 def _labels(results: Sequence[ResultSet], annotations: Annotations | None) -> list[str]:
@@ -168,13 +239,10 @@ def _labels(results: Sequence[ResultSet], annotations: Annotations | None) -> li
 
 
 def _judged(
-    results: Sequence[ResultSet], part: Annotations | None, protocol: str | None, tiou: float, cuts: Any
+    results: Sequence[ResultSet], part: Annotations | None, rules: Protocol, tiou: float, cuts: Any
 ) -> list[Judgement]:
     """One judgement a result file; none where the truth has nothing to find."""
-    if part is None:
-        return []
-    rules: Protocol = protocol_of(protocol, part)
-    if not any(label != rules.ambiguous for label in part.labels):
+    if part is None or not any(label != rules.ambiguous for label in part.labels):
         return []
     return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
 
@@ -213,7 +281,7 @@ def _counted(detections: Detections, rows: Any, kinds: Any, number: Mapping[str,
         return []
     names = np.array([number[name] for name in detections.labels] + [number.get(NO_LABEL, -1)])
     places = np.searchsorted(cuts, detections.scores[rows] + slack(cuts), side="right") - 1
-    table = np.stack([names[detections.label[rows]], kinds[rows], places], axis=1)[kinds[rows] >= 0]
+    table = np.stack([names[detections.label[rows]], kinds[rows], places], axis=1)
     groups, counts = np.unique(table, axis=0, return_counts=True)
     result: list[list[int]] = np.column_stack([groups, counts]).tolist()
     return result
@@ -226,7 +294,7 @@ def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str
     for row, (label, (start, end)) in enumerate(
         zip(video.instances.labels, video.instances.segments.tolist(), strict=True)
     ):
-        finders = [one.found[video.id][row] for one in judged]
+        finders = [one.found[video.id][row] for one in judged if video.id in one.found]
         # Nobody has to find an Ambiguous segment: it has no finders, found or not.
         needed = [score for score in finders if score is None or np.isfinite(score)]
         shown = [None if score is None else float(f"{score:.6g}") for score in needed]
@@ -234,13 +302,10 @@ def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str
     return rows
 
 
-def _went(
-    judged: Judgement, detections: Detections, by_video: Mapping[str, Any], video_id: str, threshold: float
-) -> list[Any] | None:
+def _went(judged: Judgement, detections: Detections, rows: Any, video_id: str, threshold: float) -> list[Any] | None:
     """AP, missed instances and false detections at the threshold the page starts with."""
     if video_id not in judged.found:
         return None
-    rows = by_video.get(video_id, np.empty(0, dtype=np.int64))
     false = int(((judged.kinds[rows] > 0) & (detections.scores[rows] >= threshold)).sum())
     missed = sum(score is None or score < threshold for score in judged.found[video_id])
     ap = judged.ap.get(video_id)
@@ -282,9 +347,3 @@ def _folded(values: NDArray[np.float32], fold: int) -> list[int]:
     padded = np.pad(array, (0, -len(array) % fold), mode="edge") if len(array) else array
     result: list[int] = np.rint(1000 * padded.reshape(-1, fold).max(axis=1)).astype(int).tolist()
     return result
-
-
-def _key(base: Mapping[str, Any], ids: Sequence[str]) -> str:
-    """Under which the browser keeps corrections: equal for equal truth, so that a page written anew finds them."""
-    shown = base if base["database"] else sorted(ids)
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:20]

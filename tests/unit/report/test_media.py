@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def test_sources_are_relative_links_or_inside(tmp_path: Path) -> None:
     assert video_sources(["other"], videos / "a b.mp4", page) == {"other": "../my%20videos/deep/a%20b.mp4"}
     inside = video_sources(["a b"], videos, page, embed=True)["a b"]
     assert inside == "data:video/mp4;base64,ZmlsbQ=="
+
+
+def test_a_name_need_not_be_text(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    file.write_bytes(b"film")
+    assert video_sources(["v"], file, tmp_path / "p.html") == {"v": "caf%E9.mp4"}
 
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:

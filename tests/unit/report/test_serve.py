@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations
-from untrimmed.report.serve import Site, byte_range, make_server, shared_files
+from untrimmed.report.serve import Site, byte_range, host_names, make_server, shared_files
 
 CONTENT = bytes(range(256)) * 40
 TRUTH = '{"database": {"a": {"duration": 9.0, "annotations": [{"segment": [1, 2], "label": "x"}]}}}'
@@ -51,7 +54,7 @@ class Running:
         return result
 
     def save(self, body: str, **headers: str) -> Answer:
-        return self.ask("/save", "POST", body, **{"Content_Type": "application/json", **headers})
+        return self.ask("/save", "POST", body, **{"Content_Type": "application/json", "Untrimmed_Key": "k", **headers})
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     shared = shared_files(files, folder)
     assert shared["a"][0] == "/videos/0/a%20b.mp4"
     assert "linked" not in shared
-    site = Site("<p>page</p>", {"/videos/0/a b.mp4": shared["a"][1]}, tmp_path / "truth.json")
+    site = Site("<p>page</p>", {"/videos/0/a b.mp4": shared["a"][1]}, tmp_path / "truth.json", key="k")
     server = make_server(site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -240,6 +243,32 @@ def test_pages_of_other_sites_cannot_save(running: Running) -> None:
     assert running.ask("/save", "POST", Content_Type="application/json", Content_Length=str(10**12)).status == 413
     assert not list(running.folder.glob("*corrected*"))
     assert running.save(CORRECTED, Origin=f"http://127.0.0.1:{running.port}").status == 200
+
+
+def test_corrections_of_another_page_are_not_saved(running: Running) -> None:
+    for answer in (
+        running.save(CORRECTED, Untrimmed_Key="of an earlier server"),
+        running.ask("/save", "POST", CORRECTED, Content_Type="application/json"),
+    ):
+        assert answer.status == 409
+        assert "reload the page" in json.loads(answer.body)["error"]
+    assert not list(running.folder.glob("*corrected*"))
+
+
+def test_at_port_80_the_host_names_no_port() -> None:
+    assert host_names(8765) == ("127.0.0.1:8765", "localhost:8765")
+    assert host_names(80) == ("127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost")
+
+
+def test_a_browser_that_goes_away_is_no_error(running: Running, capfd: pytest.CaptureFixture[str]) -> None:
+    for request in (b"GET", b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % running.port):
+        with socket.create_connection(("127.0.0.1", running.port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by reset
+            connection.sendall(request)
+            time.sleep(0.05)
+    time.sleep(0.2)
+    assert running.ask("/").status == 200
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])

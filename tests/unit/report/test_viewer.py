@@ -115,7 +115,9 @@ def test_what_is_left_out_is_counted() -> None:
     index, block = content(page), content(page, "video-0")
     wave = index["labels"].index("wave")
     assert [row[3] for row in block["sets"][0]] == [0.9]
-    assert block["rest"] == [[[wave, 1, index["cuts"].index(0.8), 1]]]
+    jump = index["labels"].index("jump")
+    assert block["rest"] == [[[jump, -1, index["cuts"].index(0.3), 1], [wave, 1, index["cuts"].index(0.8), 1]]]
+    assert index["unscored"] == 1
     assert content(render([ResultSet(found())], title="T", most=1), "video-0")["rest"] == [[]]
 
 

@@ -21,7 +21,7 @@ export function correctedAnnotations() {
   content.database = table(content.database);
   for (const one of index.videos) {
     if (!(one.id in content.database) && (index.annotate || editsOf(one.id))) {
-      content.database[one.id] = { ...(one.sure ? { duration: one.duration } : {}), annotations: [] };
+      content.database[one.id] = { subset: one.subset, ...(one.sure ? { duration: one.duration } : {}), annotations: [] };
     }
   }
   for (const id of edited()) {
@@ -92,7 +92,9 @@ function exportElan() {
 async function saveToServer() {
   try {
     const answer = await fetch("/save", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(correctedAnnotations()),
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Untrimmed-Key": index.key },
+      body: JSON.stringify(correctedAnnotations()),
     });
     const { file, error } = await answer.json();
     if (error) throw new Error(error);
