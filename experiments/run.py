@@ -27,8 +27,8 @@ from untrimmed import recipe
 from untrimmed.demo.baseline import permute_labels
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.inference import best_device
-from untrimmed.runs import Parts, open_parts, score, train
 from untrimmed.runs import detect_all as detect
+from untrimmed.runs import open_parts, score, train
 from untrimmed.types import Annotations, Instances
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,8 +59,7 @@ def main() -> None:
 def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Train one row of a plan with one seed, and score what it finds in the test subset.
 
-    A row with ``of`` trains nothing: it is another way to decode the model of the row named there; with ``any_label``
-    it is scored as if there were one class.
+    A row with ``of`` trains nothing: it is another way to decode the model of the row named there.
     """
     changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
     config = row.get("config") or plan["config"]
@@ -81,8 +80,6 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         )
         parts = open_parts(plan_recipe)
         found = detect(detector, parts.features, tuple(parts.test.videos))
-        if row.get("any_label"):
-            found, parts = replace(found, labels=("action",), label=found.label * 0), with_one_label(parts)
         evaluation, seconds = score(found, parts, parts.test, plan_recipe), 0.0
     else:
         resume = (folder / "state" / "last.pt").exists()
@@ -122,15 +119,6 @@ def shuffle_labels(truth: Annotations, seed: int) -> Annotations:
         replace(video, instances=Instances.empty(), video_labels=videos[other].labels)
         for video, other in zip(videos, order, strict=True)
     )
-
-
-def with_one_label(parts: Parts) -> Parts:
-    """The truth with all labels alike, to score how well segments are found whatever is said of them."""
-    videos = [
-        replace(video, instances=replace(video.instances, labels=("action",) * len(video.instances)))
-        for video in parts.truth
-    ]
-    return replace(parts, truth=Annotations.of(videos, parts.truth.version))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from untrimmed.data.feed import WindowFeed
 from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Evaluation, evaluate
+from untrimmed.evaluation.any_label import without_labels
 from untrimmed.formats import read_annotations, write_detections
 from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
@@ -98,7 +99,18 @@ def open_parts(recipe: Recipe) -> Parts:
         raise InputError(
             f"{recipe.data.annotations}: the {len(parts['training'])} videos to train on have no instance of any class"
         )
+    if recipe.train.select == "best" and _validates_on_test(recipe):
+        raise InputError(
+            f"train.select=best would choose by the videos to test with: data.validation and data.test are both "
+            f"'{recipe.data.test}'; name another subset, hold videos back (data.validation.share=0.2), or take the last "
+            "weights (train.select=last)"
+        )
     return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
+
+
+def _validates_on_test(recipe: Recipe) -> bool:
+    # A video has one subset, and those held back are of the training subset, which no test video is in.
+    return recipe.data.test is not None and recipe.data.validation == recipe.data.test
 
 
 def train(
@@ -128,7 +140,9 @@ def train(
     """
     begun = time.time()
     parts = open_parts(recipe)
-    fingerprint = json.dumps(_without_paths(recipe.to_dict()), sort_keys=True)
+    if _validates_on_test(recipe):
+        say(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
+    fingerprint = json.dumps(_what_is_learned(recipe.to_dict()), sort_keys=True)
     if processes.world > 1:
         fingerprint += f" in {processes.world} processes"
     if processes.first:
@@ -215,10 +229,14 @@ def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...
 
 
 def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
-    """The scores of detections in some videos, against the truth with all its labels."""
+    """The scores of detections in some videos, against the truth with all its labels; detections of a class-agnostic
+    method, which have none, are scored as segments of any label."""
     truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
-    rules = recipe.evaluate
-    return evaluate(detections, truth, rules.protocol, subset="all", tious=rules.tiou, lengths=rules.lengths)
+    rules, name = recipe.evaluate, videos.subsets[0] or "all"
+    blind = without_labels(detections)
+    return evaluate(
+        detections, truth, rules.protocol, subset=name, tious=rules.tiou, lengths=rules.lengths, any_label=blind
+    )
 
 
 def _validation(detector: Detector, parts: Parts) -> Callable[[nn.Module], dict[str, float]]:
@@ -242,10 +260,12 @@ def _prepare(out: Path, recipe: Recipe, resume: bool) -> None:
     write_text(out / CONFIG_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
 
 
-def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    """The values that decide what is learned; a run may be moved and its data may lie elsewhere."""
+def _what_is_learned(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that decide what is learned; a run may be moved, its data may lie elsewhere, and what only decides
+    the score may be corrected. (Where the best weights are kept, the score decides which.)"""
     data = {key: value for key, value in values["data"].items() if key not in ("annotations", "features")}
-    return {**values, "data": data, "fusion": None}
+    rules = values["evaluate"] if values["train"]["select"] == "best" else None
+    return {**values, "data": data, "fusion": None, "evaluate": rules}
 
 
 def _make_deterministic(seed: int) -> None:

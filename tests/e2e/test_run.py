@@ -47,6 +47,18 @@ def test_a_run_leaves_all_its_files_and_has_learnt(finished: Path) -> None:
     assert "Average precision by protocol activitynet" in (finished / "report.html").read_text()
 
 
+def test_a_class_agnostic_method_is_scored_as_if_there_were_one_class(tiny: Path, tmp_path: Path) -> None:
+    settings = ["method.class_agnostic=true", "train.epochs=4", "train.select=best", "evaluate.protocol=activitynet"]
+    printed = run("train", tiny / "config.yaml", *settings, "--out", tmp_path / "run", "--device", "cpu").stdout
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list(metrics["test"]["per_class"]) == ["any label"]
+    assert "any label" in printed
+    assert metrics["training"]["validation_mAP"] > 0
+    truth = ["--truth", tiny / "truth.json", "--subset", "test", "--tiou", "0.5", "--json"]
+    again = json.loads(run("evaluate", tmp_path / "run" / "results.json", *truth, "--any-label").stdout)
+    assert again["mAP"]["0.5"] == metrics["test"]["mAP"]["0.5"] > 0
+
+
 def test_killed_at_a_random_step_and_resumed_it_ends_with_the_same_bits(
     tiny: Path, finished: Path, tmp_path: Path
 ) -> None:

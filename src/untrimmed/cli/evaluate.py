@@ -29,6 +29,9 @@ def evaluate(
     ci: bool = typer.Option(False, "--ci", help="Add confidence intervals: a bootstrap over videos."),
     resamples: int = typer.Option(1000, min=1, help="Resamples of the bootstrap."),
     seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
+    any_label: bool = typer.Option(
+        False, "--any-label", help="Take all labels for one: how well segments are found, whatever they are called."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Score detections: mAP per tIoU, per class and per length of instance, averages and recall.
@@ -54,6 +57,7 @@ def evaluate(
         lengths=edges,
         resamples=resamples if ci else 0,
         seed=seed,
+        any_label=any_label,
     )
     if as_json:
         print(json.dumps({"results": str(results), "truth_file": str(truth), **scores.to_dict()}, allow_nan=False))

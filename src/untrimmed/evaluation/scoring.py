@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from untrimmed.errors import InputError
+from untrimmed.evaluation.any_label import with_one_label
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, bootstrap_ap, draw_weights, interval, pair
 from untrimmed.evaluation.oddities import Oddities, find_oddities
@@ -31,6 +31,7 @@ from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, b
 from untrimmed.evaluation.protocols import (
     Protocol,
     averages_of,
+    clean_lengths,
     clean_tious,
     pick_subset,
     protocol_of,
@@ -210,6 +211,7 @@ def evaluate(
     resamples: int = 0,
     seed: int = 0,
     level: float = LEVEL,
+    any_label: bool = False,
 ) -> Evaluation:
     """Score detections.
 
@@ -224,14 +226,18 @@ def evaluate(
         resamples: of the bootstrap for confidence intervals; 0 for none. 1,000 are usual.
         seed: of the bootstrap.
         level: of the intervals.
+        any_label: all labels are taken for one, also where a detection has none: how well segments are found, whatever
+            is said of them.
 
     Raises:
         InputError: for an unknown protocol or subset, a subset without instances, or a number out of range.
     """
     rules = protocol_of(protocol, truth)
+    if any_label:
+        detections, truth = with_one_label(detections, truth, rules.ambiguous)
     name, part = pick_subset(truth, rules, subset)
     clean = clean_tious(rules.tious if tious is None else tious)
-    edges = _edges(rules.lengths if lengths is None else lengths)
+    edges = clean_lengths(rules.lengths if lengths is None else lengths)
     table = build_table(detections, part, rules, lowest=clean[0])
     matching = match(table, clean)
     ap = average_precision(table, matching)
@@ -274,14 +280,7 @@ def _range(group: LengthGroup) -> str:
     return f"> {group.low:g}" if np.isinf(group.high) else f"{group.low:g}-{group.high:g}"
 
 
-def _edges(lengths: Sequence[float]) -> list[float]:
-    edges = [float(edge) for edge in lengths]
-    if not all(np.isfinite(edge) and edge > 0 for edge in edges) or edges != sorted(set(edges)):
-        raise InputError(f"lengths {edges}: expected rising numbers of seconds above 0, e.g. 30 60 120 180")
-    return edges
-
-
-def _length_groups(table: Table, matching: Matching, edges: list[float]) -> tuple[LengthGroup, ...]:
+def _length_groups(table: Table, matching: Matching, edges: tuple[float, ...]) -> tuple[LengthGroup, ...]:
     bounds = [-np.inf, *edges, np.inf]
     groups = []
     for place, (low, high) in enumerate(itertools.pairwise(bounds)):

@@ -10,6 +10,7 @@ import pytest
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation import PROTOCOLS, Protocol, evaluate
+from untrimmed.evaluation.any_label import without_labels
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 
@@ -197,3 +198,28 @@ def test_the_largest_numbers_there_are():
     result = evaluate(Detections.of(rows), truth, "activitynet", subset="test", resamples=5)
     assert np.isfinite(result.ap).all()
     assert "run" in str(result)
+
+
+def test_any_label_takes_all_labels_for_one_and_leaves_ambiguous():
+    one = {"run": "x", "jump": "x", "swim": "x", "Run": "x", None: "x"}
+    truth = Annotations.of(
+        [
+            video(item.id, item.subset, *((one.get(label, label), *segment) for label, segment in rows_of(item)))
+            for item in TRUTH
+        ]
+    )
+    plain = evaluate(Detections.of([(v, one[label], *rest) for v, label, *rest in ROWS]), truth)
+    found = scores(any_label=True)
+    assert found.classes == ("any label",)
+    assert found.counts["detections_used"] == plain.counts["detections_used"] == len(ROWS)
+    np.testing.assert_array_equal(found.ap, plain.ap)
+    assert found.ap[0] > scores().mAP[0]
+    proposals = Detections.of([(v, None, *rest) for v, _, *rest in ROWS])
+    np.testing.assert_array_equal(evaluate(proposals, TRUTH, any_label=True).ap, plain.ap)
+    assert without_labels(proposals)
+    assert not without_labels(Detections.of(ROWS))
+    assert not without_labels(Detections.of([]))
+
+
+def rows_of(item):
+    return zip(item.instances.labels, item.instances.segments.tolist(), strict=True)
