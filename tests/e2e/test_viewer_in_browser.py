@@ -77,10 +77,13 @@ def test_playing_draws_once_a_frame_however_long_it_plays(page: Any, until: Unti
     assert page.evaluate(CALLS) == 0
 
 
+def counts(page: Any) -> dict[str, int]:
+    words = [one.inner_text().split() for one in page.locator("#kinds label").all()]
+    return {" ".join(each[:-1]): int(each[-1]) for each in words}
+
+
 def test_kinds_are_named_coloured_and_counted(page: Any) -> None:
-    kinds = {one.inner_text().strip(): one for one in page.locator("#kinds label").all()}
-    counts = {" ".join(name.split()[:-1]): int(name.split()[-1]) for name in (" ".join(key.split()) for key in kinds)}
-    assert counts == {
+    assert counts(page) == {
         "true positive": 3,
         "double detection": 1,
         "wrong label": 1,
@@ -89,10 +92,50 @@ def test_kinds_are_named_coloured_and_counted(page: Any) -> None:
         "background": 1,
         "missed instance": 3,
         "found instance": 0,
+        "instance not judged": 0,
     }
     wrong = page.get_by_role("button", name="wave, 0:12.6 to 0:16.0, score 0.7, wrong label, mine")
     assert "kind-2" in wrong.get_attribute("class")
     assert page.get_by_role("button", name="wave, 0:17.0 to 0:19.0, truth, missed by mine").count() == 1
+
+
+def test_what_is_not_judged_is_counted_as_that(browser: Any, tmp_path: Path) -> None:
+    instances = Instances([[1, 3], [5, 9], [20, 25]], ("x", "Ambiguous", "x"))
+    truth = Annotations.of([Video("a", "test", 40.0, instances=instances), Video("b", "test", 9.0)])
+    rows = [("a", "x", 1.0, 3.0, 0.9), ("a", "X", 1.0, 3.0, 0.8), ("a", "X", 30.0, 33.0, 0.7), ("b", "x", 1, 2, 0.6)]
+    file = tmp_path / "page.html"
+    file.write_text(render([ResultSet(Detections.of(rows))], truth, title="T", threshold=0.2, most=2))
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    opened.locator("#list button").first.click()
+    some = {"true positive", "not scored", "missed instance", "found instance", "instance not judged"}
+    assert {name: count for name, count in counts(opened).items() if name in some} == {
+        "true positive": 1,
+        "not scored": 2,
+        "missed instance": 1,
+        "found instance": 1,
+        "instance not judged": 1,
+    }
+    assert opened.get_by_role("button", name="X, 0:01.0 to 0:03.0, score 0.8, not scored").count() == 1
+    opened.get_by_role("checkbox", name="not scored").uncheck()
+    assert opened.locator("button.found").count() == 1
+    opened.get_by_role("checkbox", name="instance not judged").uncheck()
+    assert opened.locator("button.truth").count() == 2
+    opened.get_by_role("button", name="x, 0:20.0").click()
+    opened.locator("#end").fill("24")
+    opened.locator("#end").press("Tab")
+    assert counts(opened)["missed instance"] == 0
+    assert counts(opened)["found instance"] == 1
+    assert counts(opened)["instance not judged"] == 2
+    opened.close()
+
+
+def test_the_list_says_at_which_score_it_counts(page: Any) -> None:
+    row = page.locator("#list button").first.inner_text()
+    page.locator("#threshold").fill("0.65")
+    assert page.locator("#list button").first.inner_text() == row
+    assert page.get_by_text("missed and false at score 0.2", exact=False).is_visible()
 
 
 def test_threshold_kinds_and_classes_filter(page: Any) -> None:

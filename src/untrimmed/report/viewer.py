@@ -98,6 +98,7 @@ def render(
         served=served,
         sets=index["sets"],
         tiou=f"{tiou:g}",
+        threshold=f"{index['threshold']:.3g}",
         several=len(index["videos"]) > 1,
     )
     data = [Markup('<script type="application/json" id="index">{}</script>').format(to_json(index))]

@@ -1,7 +1,7 @@
 // What is hidden: kinds of error, result files, classes. The names beside the boxes are the legend of the lanes.
 import { index, KIND_COLOURS, labelColour } from "./data.js";
 import { $, element } from "./dom.js";
-import { items, left } from "./lanes.js";
+import { items, left, standing } from "./lanes.js";
 import { on, reaches, state, tell } from "./state.js";
 
 function toggle(set, value, shown) {
@@ -28,8 +28,10 @@ function swatch(kind, colour) {
 function buildKinds() {
   if (!index.scored) return;
   const boxes = index.kinds.map((name, kind) => box(state.hiddenKinds, kind, name, swatch(`found kind-${kind}`, KIND_COLOURS[kind])));
+  if (index.unscored) boxes.push(box(state.hiddenKinds, "unscored", "not scored", swatch("found unscored")));
   boxes.push(box(state.hiddenKinds, "missed", "missed instance", swatch("truth missed")));
   boxes.push(box(state.hiddenKinds, "found", "found instance", swatch("truth")));
+  boxes.push(box(state.hiddenKinds, "unjudged", "instance not judged", swatch("truth")));
   $("kinds").append(...boxes);
 }
 
@@ -60,12 +62,13 @@ function buildClasses() {
 function showCounts() {
   const { truth, found } = items();
   const counts = new Map();
+  const kindOf = (kind) => (kind < 0 ? "unscored" : String(kind));
   const count = (value, more = 1) => counts.set(value, (counts.get(value) ?? 0) + more);
-  for (const one of found) if (reaches(one.score) && !state.hiddenSets.has(one.set) && one.kind >= 0) count(String(one.kind));
+  for (const one of found) if (reaches(one.score) && !state.hiddenSets.has(one.set)) count(kindOf(one.kind));
   index.sets.forEach((_, set) => {
-    if (!state.hiddenSets.has(set)) for (const one of left(set)) count(String(one.kind), one.count);
+    if (!state.hiddenSets.has(set)) for (const one of left(set)) count(kindOf(one.kind), one.count);
   });
-  for (const one of truth) count(one.missed.some((each, set) => each && !state.hiddenSets.has(set)) ? "missed" : "found");
+  for (const one of truth) count(standing(one));
   for (const one of document.querySelectorAll("#kinds label")) {
     one.querySelector(".count").textContent = counts.get(one.dataset.value) ?? 0;
   }

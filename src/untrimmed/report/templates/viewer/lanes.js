@@ -33,12 +33,16 @@ export const left = (set) =>
     .filter(([, , place]) => place >= placeOf(state.threshold))
     .map(([label, kind, , count]) => ({ label: index.labels[label], kind, count }));
 
+// How an instance of the truth stands: "missed" by results that are shown, "found", or "unjudged": nobody has to find it
+// (Ambiguous), it is no longer that of the file, or its video is not scored.
+export function standing(item) {
+  if (!item.missed.length) return "unjudged";
+  return item.missed.some((one, set) => one && !state.hiddenSets.has(set)) ? "missed" : "found";
+}
+
 export function passes(item) {
   if (state.hiddenLabels.has(item.label)) return false;
-  if (item.what === "truth") {
-    const missed = item.missed.some((one, set) => one && !state.hiddenSets.has(set));
-    return !state.hiddenKinds.has(missed ? "missed" : "found");
-  }
+  if (item.what === "truth") return !state.hiddenKinds.has(standing(item));
   if (state.hiddenSets.has(item.set) || !reaches(item.score)) return false;
   return !state.hiddenKinds.has(item.kind < 0 ? "unscored" : item.kind);
 }
@@ -46,7 +50,7 @@ export function passes(item) {
 // What a reviewer steps through: wrong detections and missed instances that are shown and not yet dealt with.
 export function errors() {
   const { truth, found } = items();
-  const missed = truth.filter((one) => passes(one) && one.missed.some((each, set) => each && !state.hiddenSets.has(set)));
+  const missed = truth.filter((one) => passes(one) && standing(one) === "missed");
   const wrong = found.filter((one) => one.kind > 0 && !one.settled && passes(one));
   return [...missed, ...wrong].sort((a, b) => a.start - b.start || a.end - b.end);
 }
@@ -65,7 +69,7 @@ export function describe(item) {
     return `${where}, ${origin}${names.length ? `, missed${index.sets.length > 1 ? ` by ${names.join(" and ")}` : ""}` : ""}`;
   }
   const whose = index.sets.length > 1 ? `, ${index.sets[item.set]}` : "";
-  const kind = item.settled ? ", accepted" : item.kind < 0 ? "" : `, ${index.kinds[item.kind]}`;
+  const kind = item.settled ? ", accepted" : !index.scored ? "" : `, ${index.kinds[item.kind] ?? "not scored"}`;
   return `${where}, score ${Number(item.score.toFixed(3))}${kind}${whose}`;
 }
 
@@ -77,15 +81,14 @@ function bar(item, top) {
   button.style.cssText = `--s:${item.start};--e:${item.end};top:${top}px`;
   const byKind = state.colour === "kind" && index.scored;
   if (item.what === "truth") {
-    const missed = item.missed.some((one, set) => one && !state.hiddenSets.has(set));
-    button.classList.toggle("missed", missed);
+    button.classList.toggle("missed", standing(item) === "missed");
     if (item.origin !== "file") button.classList.add("mended");
     button.style.setProperty("--color", byKind ? "var(--truth)" : labelColour(item.label));
   } else {
     const share = Math.min(Math.max(item.score / index.cuts[index.cuts.length - 1], 0), 1);
     button.style.setProperty("--fill", `${Math.round(25 + 75 * share)}%`);
     button.style.setProperty("--color", byKind ? KIND_COLOURS[item.kind] ?? "var(--truth)" : labelColour(item.label));
-    if (byKind) button.classList.add(`kind-${item.kind}`);
+    if (byKind) button.classList.add(item.kind < 0 ? "unscored" : `kind-${item.kind}`);
     if (item.settled) button.classList.add("settled");
   }
   shown.set(button.dataset.key, { button, item });

@@ -10,7 +10,7 @@ export const state = {
   to: 1,
   selected: null, // {what: "truth", id} or {what: "found", set, place}
   hiddenLabels: new Set(),
-  hiddenKinds: new Set(), // of detections, by number, and "missed", "found", "unscored"
+  hiddenKinds: new Set(), // of detections, by number, and "unscored"; of instances "missed", "found", "unjudged"
   hiddenSets: new Set(),
   colour: index.scored ? "kind" : "class",
   empty: index.annotate,
