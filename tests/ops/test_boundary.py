@@ -84,6 +84,12 @@ def test_reading_at_the_centres_gives_the_values() -> None:
     assert read_curves(curves, torch.tensor([[0.5, 1.5, 2.5]])).tolist() == curves.tolist()
 
 
+def test_a_position_that_is_no_number_reads_no_number() -> None:
+    found = read_curves(torch.tensor([[[3.0, 1.0, 4.0]]]), torch.tensor([[math.nan, 1.5, math.inf, -math.inf]]))
+    assert math.isnan(found[0, 0, 0])
+    assert found[0, 0, 1:].tolist() == [1.0, 4.0, 3.0]
+
+
 def test_reading_has_the_right_gradient() -> None:
     torch.manual_seed(1)
     curves = torch.randn(1, 2, 6, dtype=torch.float64, requires_grad=True)

@@ -48,11 +48,12 @@ def boundary_labels(instances: Instances, steps: int, *, region: float = 0.1, le
 
 
 def _taps(positions: Tensor, stride: float, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two cells around each position and the share of the second."""
+    """The two cells around each position and the share of the second. A position that is no number gives some cell
+    and a share that is none, so that what is read there is none either."""
     index = (positions / stride - 0.5).clamp(0, length - 1)
     low = index.floor()
-    high = (low + 1).clamp(max=length - 1)
-    return low.long(), high.long(), index - low
+    cell = low.long().clamp(0, length - 1)
+    return cell, (cell + 1).clamp(max=length - 1), index - low
 
 
 def read_curves(curves: Tensor, positions: Tensor, stride: float = 1.0) -> Tensor:

@@ -15,6 +15,8 @@ from untrimmed.methods.protocol import Method, Raw
 from untrimmed.methods.vsgn import VSGN, Config
 from untrimmed.segments import giou, tiou_scalar
 from untrimmed.timemap import Piece, TimeMap
+from untrimmed.training.optim import GradientStep, NonFiniteLossError
+from untrimmed.training.settings import OptimSettings, TrainSettings
 
 CHANNELS, CLASSES = 6, 3
 SMALL = {"channels": 16, "norm_groups": 4, "levels": 3, "neighbours": 4, "anchor_sizes": (6.0, 9.0), "head_blocks": 2}
@@ -75,6 +77,13 @@ def spread(raw: Raw, seed: int = 0) -> Raw:
 
 def test_it_is_a_method() -> None:
     assert isinstance(model(), Method)
+
+
+def test_a_training_that_diverges_stops_and_names_the_videos() -> None:
+    step = GradientStep(model(), TrainSettings(optim=OptimSettings(lr=1e10)))
+    step([mixed_batch()], 0.0)
+    with pytest.raises(NonFiniteLossError, match=r"nan.* on the batch with videos v1, v2, s3"):
+        step([mixed_batch()], 0.0)
 
 
 @torch.no_grad()
