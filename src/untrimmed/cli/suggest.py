@@ -28,16 +28,19 @@ def suggest(
     """
     import json
 
+    from untrimmed.cli.view import check_common
     from untrimmed.evaluation.suggestion import suggest as order
     from untrimmed.formats import read_annotations, read_detections
     from untrimmed.formats.io import write_json
 
-    found = order(
-        read_detections(results),
-        read_annotations(truth) if truth else None,
-        read_detections(compare) if compare else None,
-        threshold=threshold,
-    )
+    detections = read_detections(results)
+    annotations = read_annotations(truth) if truth else None
+    other = read_detections(compare) if compare else None
+    if truth and annotations is not None:
+        check_common(results, detections.video_ids, truth, annotations.videos)
+    if compare and other is not None:
+        check_common(results, detections.video_ids, compare, other.video_ids)
+    found = order(detections, annotations, other, threshold=threshold)
     if out is not None:
         write_json(out, found.to_dict())
     typer.echo(json.dumps(found.to_dict()) if as_json else found.table(segments=top))

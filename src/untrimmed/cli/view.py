@@ -75,7 +75,7 @@ def view(
     annotations = read_annotations(truth) if truth else None
     for one, place in zip(sets[1:], places[1:], strict=True):
         check_common(results, sets[0].detections.video_ids, place, one.detections.video_ids)
-    if annotations is not None:
+    if truth and annotations is not None:
         check_common(results, (name for one in sets for name in one.detections.video_ids), truth, annotations.videos)
     ids = tuple(dict.fromkeys(name for one in sets for name in one.detections.video_ids))
     part = scored_part(annotations, ids, protocol, subset) if annotations is not None else None
@@ -144,7 +144,7 @@ def serve_page(
         typer.echo(f"corrections: {site.saved}")
 
 
-def check_common(first: Path, ids: Iterable[str], second: Path | None, others: Collection[str]) -> None:
+def check_common(first: Path, ids: Iterable[str], second: Path, others: Collection[str]) -> None:
     """Refuse two files that speak of different videos; a file without any video says nothing of it.
 
     Raises:

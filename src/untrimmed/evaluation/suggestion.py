@@ -11,7 +11,8 @@ disagreeing
     and Sompolinsky, 1992.)
 conflict
     Detector and truth contradict each other: a detection above the operating point where the truth has no instance of
-    its class, or an instance that no detection above it overlaps. Often the label is wrong, not the detector.
+    its class, or an instance that no detection above it overlaps. Often the label is wrong, not the detector. What
+    lies on an Ambiguous segment contradicts nothing.
 rare
     Few instances of the class are known: ``1 - n / n of the most frequent class``.
 
@@ -184,7 +185,9 @@ def _rarity(detections: Detections, truth: Annotations | None, point: float) -> 
     """Class -> 1 - its share of the most frequent class; counted in the truth, else among sure detections."""
     counts: dict[str | None, int] = dict.fromkeys(detections.labels, 0)
     if truth is not None and truth.instance_count:
-        names: Sequence[str | None] = [label for video in truth for label in video.instances.labels]
+        names: Sequence[str | None] = [
+            label for video in truth for label in video.instances.labels if label != AMBIGUOUS
+        ]
     else:
         sure = detections.label[(detections.scores >= point) & (detections.label >= 0)]
         names = [detections.labels[index] for index in sure.tolist()]
@@ -232,12 +235,15 @@ def _with_truth(
     """The suggestions with conflicts added, and one more for each instance that no sure detection overlaps."""
     segments, labels = video.instances.segments, video.instances.labels
     names = np.array([None if index < 0 else mine.labels[index] for index in mine.label.tolist()], dtype=object)
+    excused = segments[np.array([label == AMBIGUOUS for label in labels], dtype=bool)]
     result = []
     for one in found:
         same = np.array([label == one.label for label in labels], dtype=bool)
         here = tiou(np.array([one.start, one.end]), segments[same]) if same.any() else np.zeros(0)
         missing = 1 - float(here.max(initial=0.0))
-        conflict = missing if one.score is not None and one.score >= point else 0.0
+        sure = one.score is not None and one.score >= point
+        open_to_doubt = len(excused) and tiou(np.array([one.start, one.end]), excused).max() > 0
+        conflict = missing if sure and not open_to_doubt else 0.0
         place = (one.video, one.label, one.start, one.end, one.score)
         result.append(_suggestion(place, one.uncertain, one.disagreeing, conflict, one.rare))
     for segment, label in zip(segments, labels, strict=True):
@@ -270,7 +276,7 @@ def _suggestion(
 
 
 def _uncertain(score: float, point: float) -> float:
-    if not 0 < score < 1 or not point < 1:
+    if not 0 < score <= 1 or not point < 1:
         # Scores beyond 1 are no probabilities: nearness to the operating point as a ratio.
         return float(min(score, point) / max(score, point)) if score > 0 else 0.0
     return float(1 - abs(2 * score ** (np.log(0.5) / np.log(point)) - 1))

@@ -258,7 +258,7 @@ def test_annotate_needs_videos(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(files / "run" / "features.npy", np.zeros((2, 2)))
-    assert "holds no video" in fails(monkeypatch, capsys, "annotate", files / "run")
+    assert "no video" in fails(monkeypatch, capsys, "annotate", files / "run")
 
 
 def test_suggest_prints_and_writes(files: Path) -> None:
@@ -268,3 +268,13 @@ def test_suggest_prints_and_writes(files: Path) -> None:
     assert json.loads(out.read_text())["videos"][0]["video"] == "a"
     printed = json.loads(run("suggest", files / "results.json", "--compare", files / "results.json", "--json"))
     assert {one["disagreeing"] for one in printed["segments"]} == {0.0}
+
+
+def test_suggest_refuses_what_does_not_belong_together(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_annotations(Annotations.of([Video("b", "test", 9.0)]), files / "truth of others.json")
+    write_detections(Detections.of([("b", "x", 1.0, 2.1, 0.9)]), files / "others.json")
+    for option, other in (("--truth", "truth of others.json"), ("--compare", "others.json")):
+        said = fails(monkeypatch, capsys, "suggest", files / "results.json", option, files / other)
+        assert f"{other}: have no video in common ('a'" in said

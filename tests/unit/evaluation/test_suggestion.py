@@ -39,6 +39,13 @@ def test_uncertainty_is_one_at_any_operating_point_and_falls_to_both_sides() -> 
         assert values[0] < values[1] < values[2] > values[3] > values[4] >= 0
 
 
+def test_a_score_of_one_is_a_sure_probability() -> None:
+    rows = [("v", "a", 0.0, 5.0, 1.0), ("v", "b", 20.0, 25.0, 0.999999)]
+    found = suggest(Detections.of(rows), threshold=0.5).segments
+    assert of(found, "a").uncertain == 0
+    assert of(found, "b").uncertain == pytest.approx(0, abs=1e-5)
+
+
 def test_two_classes_at_one_place_disagree_and_are_one_segment() -> None:
     rows = [("v", "a", 0.0, 5.0, 0.8), ("v", "b", 0.2, 5.0, 0.6), ("v", "c", 20.0, 25.0, 0.8)]
     found = suggest(Detections.of(rows), threshold=0.4)
@@ -63,6 +70,16 @@ def test_conflicts_with_the_truth() -> None:
     assert by_start[0.0].conflict == 0
     assert (by_start[20.0].conflict, by_start[20.0].reason) == (1.0, "not in the truth")
     assert (by_start[50.0].conflict, by_start[50.0].reason, by_start[50.0].score) == (1.0, "not detected", None)
+
+
+def test_nothing_contradicts_an_ambiguous_segment() -> None:
+    instances = Instances([[0, 4], [6, 9], [10, 20], [30, 40]], ("a", "b", "Ambiguous", "Ambiguous"))
+    truth = Annotations.of([Video("v", "", 99.0, instances=instances)])
+    rows = [("v", "a", 0.0, 4.0, 0.8), ("v", "a", 12.0, 15.0, 0.8), ("v", "a", 50.0, 55.0, 0.8)]
+    found = {one.start: one for one in suggest(Detections.of(rows), truth, threshold=0.4).segments}
+    assert [found[start].conflict for start in (0.0, 12.0, 50.0)] == [0.0, 0.0, 1.0]
+    assert found[0.0].rare == 0, "as many a as b: Ambiguous is no class"
+    assert not any(one.label == "Ambiguous" for one in found.values())
 
 
 def test_rare_classes_count_more() -> None:
