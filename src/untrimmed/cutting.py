@@ -10,8 +10,11 @@ At fixed lengths the cuts know nothing of the truth, as test videos must be cut.
 nearest moment within a quarter of a length at which no instance is under way, where there is one, so that training
 videos hold whole instances.
 
-With features, cuts are moved down to whole snippet strides, and a piece has those snippets whose frames lie inside it:
-what the extractor would have given of the piece itself (if it does not pad). The grid stays as it is.
+With features, cuts are whole snippet strides, and a piece has those snippets whose frames lie inside it: what the
+extractor would have given of the piece itself (if it does not pad). The grid stays as it is. At background the nearest
+stride is taken at which no instance is under way. Where one instance follows another without a gap there may be none:
+the cut is then the stride nearest to that moment, and what it cuts off an instance, less than a stride, is left out of
+the piece it falls to (unless it is half of the instance), since its label would rest on less than one snippet.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from untrimmed.types import Annotations, Instances, Video
 
 _REACH = 0.25
 """Share of a length by which a cut is moved to reach background, at most."""
+_ROUNDING = 1e-9
+"""Seconds, or strides, that are no difference."""
 
 
 class Piece(NamedTuple):
@@ -82,13 +87,14 @@ def cut(
                 "which of its pieces they belong to"
             )
         marks = _marks(video.duration, length)
-        if video.subset in at_background:
-            marks = _at_background(marks, video.instances.segments, _REACH * length)
-        if features is not None:
-            grid = features.grid(video.id)
-            stride = grid.seconds_per_step
-            marks[1:-1] = np.floor(marks[1:-1] / stride + 1e-9) * stride
-        pieces += [_piece(video, number, *ends) for number, ends in enumerate(itertools.pairwise(marks))]
+        stride = 0.0 if features is None else features.grid(video.id).seconds_per_step
+        background = video.subset in at_background
+        if background:
+            marks = _at_background(marks, video.instances.segments, _REACH * length, stride)
+        elif stride:
+            marks[1:-1] = np.floor(marks[1:-1] / stride + _ROUNDING) * stride
+        least = stride if background else 0.0
+        pieces += [_piece(video, number, *ends, least) for number, ends in enumerate(itertools.pairwise(marks))]
     return pieces
 
 
@@ -98,27 +104,43 @@ def _marks(duration: float, length: float) -> NDArray[np.float64]:
     return np.append(np.arange(count) * length, duration)
 
 
-def _at_background(marks: NDArray[np.float64], segments: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Inner marks moved to the nearest moment, at most ``reach`` away, at which no instance is under way."""
+def _at_background(
+    marks: NDArray[np.float64], segments: NDArray[np.float64], reach: float, stride: float
+) -> NDArray[np.float64]:
+    """Inner marks moved to the nearest moment, at most ``reach`` away, at which no instance is under way; if ``stride``
+    is above 0, to a multiple of it."""
     moved = marks.copy()
-    # Where no instance is under way there is background around the mark itself, or the edge of an instance is nearer
-    # than any other such moment.
     edges = np.unique(segments)
-    under_way = ((segments[:, :1] < edges) & (edges < segments[:, 1:])).any(0)
-    free = edges[~under_way]
     for index in range(1, len(marks) - 1):
         here = marks[index]
-        if not ((segments[:, 0] < here) & (here < segments[:, 1])).any():
-            continue
-        near = free[np.abs(free - here) <= reach]
-        if len(near):
-            moved[index] = near[np.abs(near - here).argmin()]
+        # The mark itself, or edges: where it lies in an instance no other free moment is nearer than some free edge.
+        moments = np.append(here, edges)
+        moments = moments[(np.abs(moments - here) <= reach) & ~_under_way(moments, segments)]
+        if stride:
+            strides = np.arange(np.ceil((here - reach) / stride), np.floor((here + reach) / stride) + 1) * stride
+            free = strides[~_under_way(strides, segments)]
+            moments = free if len(free) else moments
+        if len(moments):
+            moved[index] = moments[np.abs(moments - here).argmin()]
+        if stride:
+            moved[index] = np.round(moved[index] / stride) * stride
     return moved
 
 
-def _piece(video: Video, number: int, start: float, end: float) -> Piece:
-    clipped = np.clip(video.instances.segments, start, end) - start
-    rows = np.flatnonzero(clipped[:, 1] > clipped[:, 0])
+def _under_way(moments: NDArray[np.float64], segments: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(M,) whether some instance has begun and not ended; at its edges none has."""
+    begun = segments[:, :1] + _ROUNDING < moments
+    found: NDArray[np.bool_] = (begun & (moments < segments[:, 1:] - _ROUNDING)).any(0)
+    return found
+
+
+def _piece(video: Video, number: int, start: float, end: float, least: float) -> Piece:
+    """The piece, without instances of which it shows less than ``least`` seconds and less than half."""
+    segments = video.instances.segments
+    clipped = np.clip(segments, start, end) - start
+    shown = clipped[:, 1] - clipped[:, 0]
+    enough = np.minimum(least, (segments[:, 1] - segments[:, 0]) / 2)
+    rows = np.flatnonzero((shown > 0) & (shown >= enough - _ROUNDING))
     kept = video.instances.select(rows)
     extra: dict[str, Any] = {**video.extra, "recording": video.id, "recording_start": float(start)}
     piece = replace(

@@ -81,6 +81,55 @@ def test_cuts_at_background_are_moved_to_where_nothing_is_under_way() -> None:
     assert [piece.end for piece in cut(Annotations.of([within]), 40.0, at_background=["test"])] == [30, 80, 100]
 
 
+def test_with_features_cuts_at_background_are_strides_at_which_nothing_is_under_way() -> None:
+    features = ArrayFeatures({"r": np.ones((200, 2), np.float32)}, GRID, {"r": 100.0})
+
+    def cuts(*instances: tuple[float, float, str]) -> list[float]:
+        pieces = cut(Annotations.of([recording(*instances)]), 40.0, at_background=["test"], features=features)
+        return [piece.end for piece in pieces[:-1]]
+
+    assert cuts((30, 41.2, "a"), (43, 55, "b")) == [41.5, 80]
+    assert cuts((30.1, 41.2, "a"), (41.4, 55, "b"))[0] == 30  # no stride lies in the gap from 41.2 to 41.4
+    assert cuts((20, 41.2, "a"), (41.2, 70, "b")) == [41, 80]  # one after the other, nothing else within reach
+
+
+def test_what_a_cut_leaves_of_an_instance_is_shown_by_a_snippet_or_left_out() -> None:
+    features = ArrayFeatures({"r": np.ones((200, 2), np.float32)}, GRID, {"r": 100.0})
+    video = recording((20, 41.2, "a"), (41.2, 70, "b"), (79.8, 80.2, "c"), (85, 85.1, "d"), (85.1, 99, "e"))
+    pieces = cut(Annotations.of([video]), 40.0, at_background=["test"], features=features)
+    assert [piece.video.labels for piece in pieces] == [("a",), ("b",), ("c", "d", "e")]
+    assert [piece.end for piece in pieces] == [41, 79.5, 100]
+    # Test cuts know nothing of the truth, and clip what they meet.
+    fixed = cut(Annotations.of([video]), 40.0, features=features)
+    assert [piece.video.labels for piece in fixed] == [("a",), ("a", "b", "c"), ("c", "d", "e")]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 12), st.floats(0.05, 25)), max_size=12))
+def test_no_label_of_a_piece_cut_at_background_rests_on_less_than_a_stride(rows: list[tuple[float, float]]) -> None:
+    instances, at = [], 0.0
+    for gap, long in rows:
+        if at + gap + long <= 100:
+            instances.append((at + gap, at + gap + long, "a"))
+            at += gap + long
+    video = recording(*instances)
+    features = ArrayFeatures({"r": np.ones((200, 2), np.float32)}, GRID, {"r": 100.0})
+    pieces = cut(Annotations.of([video]), 20.0, at_background=["test"], features=features)
+    whole = [end - start for start, end, _ in instances]
+    for piece in pieces:
+        assert piece.start * 2 == round(piece.start * 2)
+        for start, end in piece.video.instances.segments:
+            inside = [
+                n for n, (a, b, _) in enumerate(instances) if a - 1e-6 <= piece.start + (start + end) / 2 <= b + 1e-6
+            ]
+            assert any(end - start >= min(0.5, whole[n] / 2) - 1e-6 for n in inside)
+    # Every instance is somewhere.
+    for start, end, _ in instances:
+        assert any(
+            min(b, end) - max(a, start) > 0 for piece in pieces for a, b in piece.video.instances.segments + piece.start
+        )
+
+
 def test_features_of_a_piece_are_what_its_frames_would_have_given(tmp_path: Path) -> None:
     frames = 1003
     rows = np.array([GRID.snippet_frames(step) for step in range(GRID.count(frames))], dtype=np.float32)
