@@ -129,9 +129,8 @@ def _at_background(
 
 def _under_way(moments: NDArray[np.float64], segments: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(M,) whether some instance has begun and not ended; at its edges none has."""
-    begun = segments[:, :1] + _ROUNDING < moments
-    found: NDArray[np.bool_] = (begun & (moments < segments[:, 1:] - _ROUNDING)).any(0)
-    return found
+    begun, going = segments[:, :1] + _ROUNDING < moments, moments < segments[:, 1:] - _ROUNDING
+    return np.logical_or.reduce(begun & going, axis=0)  # type: ignore[no-any-return]
 
 
 def _piece(video: Video, number: int, start: float, end: float, least: float) -> Piece:
