@@ -298,6 +298,20 @@ def test_the_elan_file_is_read_back(page: Any, tmp_path: Path) -> None:
     assert rows == [([2.0, 13.0], 'a <b> & "c"'), ([12.5, 16.0], "jump"), ([17.0, 19.0], "wave")]
 
 
+@pytest.mark.parametrize("video", ["a clip", "other/name"])
+def test_the_elan_file_names_the_file_that_the_page_plays(browser: Any, tmp_path: Path, video: str) -> None:
+    found = ResultSet(Detections.of([(video, "x", 1.0, 2.0, 0.5)]))
+    (tmp_path / "page.html").write_text(render([found], title="T", sources={video: "films%20of%20us/a%20clip.avi"}))
+    with opened_page(browser, tmp_path / "page.html") as page:
+        page.locator("button.found").click()
+        page.keyboard.press("a")
+        file = exported(page, tmp_path, "Export ELAN (this video)")
+    assert 'MEDIA_URL="./a%20clip.avi" MIME_TYPE="video/*"' in file.read_text()
+    made = read_annotations(file).videos
+    assert list(made) == [video]
+    assert made[video].subset == "training"
+
+
 def test_undo_opens_the_video_it_changes(page: Any) -> None:
     page.get_by_role("button", name=ORIGINAL[1]).click()
     fill(page, label="clap")

@@ -1,9 +1,9 @@
 """ELAN annotation files (``.eaf``), truth only: one XML file a video, times in milliseconds.
 
-The video is the name, without suffix, of the first medium that the file links; else that of the file itself. Every
-tier is read unless some are chosen; the text of an annotation is its label, and its tier is kept as the key
-``tier``. Annotations that refer to another one (symbolic tiers) have its time. Subset and duration, which ELAN does
-not know, are kept as properties of the header, where ELAN leaves them.
+The video is what the property ``untrimmed:video`` of the header says; else the name, without suffix, of the first
+medium that the file links; else that of the file itself. Every tier is read unless some are chosen; the text of an
+annotation is its label, and its tier is kept as the key ``tier``. Annotations that refer to another one (symbolic
+tiers) have its time. Subset and duration, which ELAN does not know, are kept as properties too, where ELAN leaves them.
 
 ELAN does not allow overlap within a tier: overlapping instances are spread over several tiers (``actions``,
 ``actions 2``). Document types and entities are refused: ELAN writes none, and they can harm.
@@ -28,7 +28,7 @@ from untrimmed.types import Annotations, Instances, Video
 
 _TIER = "actions"
 _FOREVER = 1e9
-_SUBSET, _DURATION = "untrimmed:subset", "untrimmed:duration"
+_VIDEO, _SUBSET, _DURATION = "untrimmed:video", "untrimmed:subset", "untrimmed:duration"
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -53,11 +53,11 @@ def read_truth(path: str | Path, tiers: Iterable[str] | None = None) -> Annotati
     collector = Collector(path)
     for file in files:
         root = _root(file)
-        video_id = _video_id(root, file)
+        properties = {item.get("NAME", ""): item.text or "" for item in root.iterfind("HEADER/PROPERTY")}
+        video_id = properties.get(_VIDEO) or _video_id(root, file)
         if video_id in seen:
             raise InputError(f"{file}: is of video {shown(video_id)}, as {seen[video_id]} is; merge them")
         seen[video_id] = file
-        properties = {item.get("NAME", ""): item.text or "" for item in root.iterfind("HEADER/PROPERTY")}
         length = properties.get(_DURATION)
         duration = None if length is None else schema.parsed(file, _DURATION, length)
         collector.video(file.name, video_id, subset=properties.get(_SUBSET, ""), duration=duration)

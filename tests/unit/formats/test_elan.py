@@ -95,6 +95,11 @@ def test_the_video_is_named_by_its_medium(source: Path, url: str, name: str) -> 
     assert list(elan.read_truth(source, ["foot"]).videos) == [name]
 
 
+def test_a_property_says_which_video_it_is_where_the_medium_is_called_otherwise(source: Path) -> None:
+    source.write_text(EAF.replace('lastUsedAnnotationId">3<', 'untrimmed:video">the &lt;run&gt;<'))
+    assert list(elan.read_truth(source, ["foot"]).videos) == ["the <run>"]
+
+
 def test_a_file_without_header_is_named_by_itself(tmp_path: Path) -> None:
     (tmp_path / "a.eaf").write_text("<ANNOTATION_DOCUMENT/>")
     assert list(elan.read_truth(tmp_path).videos) == ["a"]

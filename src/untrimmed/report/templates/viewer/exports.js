@@ -2,6 +2,7 @@
 import { annotations, index } from "./data.js";
 import { discard, edited, editsOf, isExported, isKept, markExported, table, truthOf } from "./corrections.js";
 import { $, announce, counted, element } from "./dom.js";
+import { fileOf } from "./player.js";
 import { on, state, video } from "./state.js";
 
 // The page knows times to the millisecond.
@@ -59,10 +60,14 @@ export function elanDocument(one, truth) {
   });
   slots.sort((a, b) => a[0] - b[0]);
   const order = slots.map(([time, slot]) => `  <TIME_SLOT TIME_SLOT_ID="${slot}" TIME_VALUE="${time}" />\n`).join("");
+  // ELAN looks for the file beside the .eaf. Where its name does not say which video it is, a property does.
+  const file = fileOf(one.source ?? "") || `${one.id}.mp4`;
+  const kind = /\.(mp4|m4v)$/i.test(file) ? "video/mp4" : "video/*";
   const property = (name, value) => `  <PROPERTY NAME="untrimmed:${name}">${xml(value)}</PROPERTY>\n`;
   return '<?xml version="1.0" encoding="UTF-8"?>\n<ANNOTATION_DOCUMENT AUTHOR="" DATE="1970-01-01T00:00:00Z" FORMAT="3.0" VERSION="3.0">\n'
     + ' <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">\n'
-    + `  <MEDIA_DESCRIPTOR MEDIA_URL="./${encodeURIComponent(one.id)}.mp4" MIME_TYPE="video/mp4" />\n`
+    + `  <MEDIA_DESCRIPTOR MEDIA_URL="./${encodeURIComponent(file)}" MIME_TYPE="${kind}" />\n`
+    + (file.replace(/\.[^.]*$/, "") !== one.id ? property("video", one.id) : "")
     + (one.subset ? property("subset", one.subset) : "") + (one.sure ? property("duration", one.duration) : "")
     + ` </HEADER>\n <TIME_ORDER>\n${order} </TIME_ORDER>\n${body.join("")}`
     + ' <LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt" TIME_ALIGNABLE="true" />\n</ANNOTATION_DOCUMENT>\n';
