@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from untrimmed import config
 from untrimmed.data.settings import WindowSettings
 from untrimmed.errors import InputError, nearest
-from untrimmed.evaluation.protocols import PROTOCOLS
+from untrimmed.evaluation.protocols import PROTOCOLS, clean_lengths, clean_tious
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import method_config
 from untrimmed.postprocess.pipeline import PostProcess
@@ -101,6 +101,16 @@ class EvaluateSettings(_Section):
             raise ValueError(f"no such protocol; {nearest(name, PROTOCOLS)}")
         return name
 
+    @field_validator("tiou")
+    @classmethod
+    def _thresholds(cls, tious: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if tious is None else clean_tious(tious)
+
+    @field_validator("lengths")
+    @classmethod
+    def _edges(cls, lengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if lengths is None else clean_lengths(lengths)
+
 
 def _post_process(values: Any) -> PostProcess:
     return values if isinstance(values, PostProcess) else PostProcess.from_dict(values)
@@ -156,8 +166,16 @@ def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations
     choice does not depend on the order of the file.
 
     Raises:
-        InputError: for a subset that the annotations lack, or a holdout that leaves nothing to train on.
+        InputError: for a subset or an ignored label that the annotations lack, a holdout that leaves nothing to train
+            on, or videos that are to be trained on and to test with.
     """
+    known = annotations.video_labels
+    for label in data.ignore_labels:
+        if label not in known:
+            raise InputError(
+                f"{data.annotations}: data.ignore_labels: no video has the label '{label}': {nearest(label, known)}; "
+                "data.ignore_labels=[] does without"
+            )
     kept = _without_labels(annotations, data.ignore_labels)
     training = _part(kept, data, "training")
     parts = {"training": training, "validation": Annotations.of(()), "test": Annotations.of(())}
@@ -171,6 +189,12 @@ def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations
         parts["validation"] = _part(kept, data, "validation")
     if data.test is not None:
         parts["test"] = _part(kept, data, "test")
+        shared = [video_id for video_id in training.videos if video_id in parts["test"].videos]
+        if shared:
+            raise InputError(
+                f"data.test: {len(shared)} videos of subset '{data.test}' are those of data.training: "
+                f"{', '.join(shared[:3])}{', ...' if shared[3:] else ''}; name another, or data.test=null"
+            )
     return parts
 
 

@@ -18,7 +18,6 @@ from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
 from untrimmed.report.viewer import ResultSet, render
 from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
-from untrimmed.types import Annotations
 
 RESAMPLES = 1000
 
@@ -43,9 +42,11 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
         raise InputError(f"{run}: has no {RESULTS_FILE}: the recipe names no test subset, so there is nothing to show")
     detections = read_detections(run / RESULTS_FILE)
     truth = read_annotations(config["data"]["annotations"])
-    part = Annotations.of(truth.videos[video_id] for video_id in detections.video_ids if video_id in truth.videos)
-    protocol, tious = config["evaluate"]["protocol"], config["evaluate"]["tiou"]
-    result = evaluate(detections, part, protocol, subset="all", tious=tious, resamples=RESAMPLES)
+    part = truth.subset(config["data"]["test"])
+    subset = config["data"]["test"] or "all"
+    rules = config["evaluate"]
+    protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
+    result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
     facts = score_facts(result)
     facts += [("parameters", f"{metrics['training']['parameters']:,}"), ("seconds", f"{metrics['seconds']:,.0f}")]
     curves = run / CURVES_FILE
@@ -61,7 +62,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
             protocol=protocol,
             sections=[
                 score_section(result),
-                diagnosis_section(detections, part, protocol, tious),
+                diagnosis_section(detections, part, protocol, tious, subset=subset),
                 training_section(training_curves(records)),
             ],
         ),

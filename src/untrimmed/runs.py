@@ -101,9 +101,9 @@ def open_parts(recipe: Recipe) -> Parts:
         )
     if recipe.train.select == "best" and _validates_on_test(recipe):
         raise InputError(
-            f"train.select=best would choose by the videos to test with: data.validation and data.test are both "
-            f"'{recipe.data.test}'; name another subset, hold videos back (data.validation.share=0.2), or take the last "
-            "weights (train.select=last)"
+            "train.select=best would choose by the videos to test with: data.validation and data.test are both "
+            f"'{recipe.data.test}'; name another subset, hold training videos back "
+            "(data.validation={share: 0.2}), or take the last weights (train.select=last)"
         )
     return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
 

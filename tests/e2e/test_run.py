@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def test_a_run_leaves_all_its_files_and_has_learnt(finished: Path) -> None:
     assert {file.name for file in finished.iterdir()} == names
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["test"]["mAP"]["0.5"] > 0.5
+    assert metrics["test"]["subset"] == "test"
     assert metrics["training"]["validation_mAP"] > 0.4
     assert len((finished / "log.jsonl").read_text().splitlines()) == 6
     assert "Average precision by protocol activitynet" in (finished / "report.html").read_text()
@@ -133,6 +135,8 @@ def test_view_writes_a_page(tiny: Path, finished: Path, tmp_path: Path) -> None:
         (["data.training=train"], "did you mean 'training'"),
         (["data.features=/nowhere"], "/nowhere"),
         (["evaluate.protocol=thumos"], "did you mean 'thumos14'"),
+        (["evaluate.tiou=[2]"], "evaluate.tiou is [2]: tIoU threshold 2: expected a number above 0 and at most 1"),
+        (["data.test=validation", "train.select=best"], "train.select=best would choose by the videos to test with"),
         (["windows.length=0"], "windows"),
         (["--device", "cuda:77"], "device 'cuda:77' was asked for but is not present"),
     ],
@@ -152,6 +156,26 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Path, finished: Path
     assert "already holds a run" in done.stderr
     done = run("train", tiny / "config.yaml", "train.seed=5", "--out", finished, "--resume", code=2)
     assert "another config" in done.stderr
+
+
+def test_what_only_decides_the_score_may_change_in_a_run_that_goes_on(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(finished, out)
+    changes = ["evaluate.tiou=[0.1,0.4]", "evaluate.lengths=[4]"]
+    run("train", tiny / "config.yaml", *changes, "--out", out, "--device", "cpu", "--resume")
+    assert load_file(out / "model.safetensors").keys() == load_file(finished / "model.safetensors").keys()
+    assert list(json.loads((out / "metrics.json").read_text())["test"]["mAP"]) == ["0.1", "0.4"]
+    page = (out / "report.html").read_text()
+    assert "up to 4 s" in page
+    assert "above 4 s" in page
+
+
+def test_validation_on_the_test_videos_is_said(tiny: Path, tmp_path: Path) -> None:
+    changes = ["data.validation=test", "train.epochs=1"]
+    done = run("train", tiny / "config.yaml", *changes, "--out", tmp_path / "run", "--device", "cpu")
+    assert "validation looks at the test videos: data.validation and data.test are both 'test'" in done.stderr
 
 
 def test_features_of_another_width_are_refused(tiny: Path, finished: Path, tmp_path: Path) -> None:

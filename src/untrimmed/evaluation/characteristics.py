@@ -112,7 +112,7 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
         edges: inner edges that replace those of the named characteristics.
 
     Raises:
-        InputError: for an unknown characteristic, or edges that do not rise.
+        InputError: for an unknown characteristic, or edges that do not rise or lie below every value.
     """
     chosen: dict[str, tuple[float, ...]] = {
         "coverage": _COVERAGE[protocol.rule],
@@ -124,8 +124,10 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
         if key not in chosen:
             raise InputError(f"no characteristic is called '{key}': {nearest(key, chosen)}")
         inner = tuple(float(edge) for edge in given)
-        if not all(np.isfinite(inner)) or any(high <= low for low, high in pairwise(inner)):
-            raise InputError(f"edges of {key} are {list(given)}, expected finite numbers that rise")
+        rising = all(np.isfinite(inner)) and all(low < high for low, high in pairwise(inner))
+        # 0 is a value of what annotators count; lengths, shares and numbers of instances lie above it.
+        if not rising or any(edge < 0 or (edge == 0 and key not in _CONTEXT) for edge in inner):
+            raise InputError(f"edges of {key} are {list(given)}, expected finite numbers above 0 that rise")
         chosen[key] = inner
     return tuple(_scale(key, inner) for key, inner in chosen.items())
 

@@ -15,6 +15,7 @@ Two rules exist, and they differ in more than their thresholds:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -102,6 +103,18 @@ def clean_tious(tious: Iterable[float]) -> tuple[float, ...]:
     if not clean or clean[0] == 0.0:
         raise InputError("no tIoU threshold given" if not clean else "tIoU threshold below 0.000001")
     return clean
+
+
+def clean_lengths(lengths: Iterable[float]) -> tuple[float, ...]:
+    """Edges of length groups, in seconds.
+
+    Raises:
+        InputError: if they do not rise, or one is not above 0 and finite.
+    """
+    edges = tuple(float(edge) for edge in lengths)
+    if not all(0.0 < edge < math.inf for edge in edges) or list(edges) != sorted(set(edges)):
+        raise InputError(f"lengths {list(edges)}: expected rising numbers of seconds above 0, e.g. 30 60 120 180")
+    return edges
 
 
 def tiou_name(tiou: float) -> str:

@@ -65,7 +65,12 @@ def score_section(result: Evaluation) -> str:
 
 
 def diagnosis_section(
-    detections: Detections, truth: Annotations, protocol: str | None, tious: Sequence[float] | None
+    detections: Detections,
+    truth: Annotations,
+    protocol: str | None,
+    tious: Sequence[float] | None,
+    *,
+    subset: str = "all",
 ) -> str:
     """The whole diagnosis, folded away until it is opened; nothing without detections.
 
@@ -74,7 +79,7 @@ def diagnosis_section(
     """
     if not len(detections):
         return ""
-    found = diagnose(detections, truth, protocol, subset="all", tious=tious)
+    found = diagnose(detections, truth, protocol, subset=subset, tious=tious)
     return fragment(
         "folded.html", name="diagnosis", title="Diagnosis: why it errs", body=Markup(diagnosis_page.render(found))
     )

@@ -58,7 +58,7 @@ def test_given_edges_bring_names_of_their_own() -> None:
     assert table["coverage"].names == ("1", "2", "3", "4", "5", "6", "7", "8")
 
 
-@pytest.mark.parametrize("edges", [[2, 1], [1, 1], [float("nan")], [float("inf")]])
+@pytest.mark.parametrize("edges", [[2, 1], [1, 1], [float("nan")], [float("inf")], [0], [-3, 1]])
 def test_edges_must_rise(edges: list[float]) -> None:
     with pytest.raises(InputError, match="edges of length"):
         scales(ACTIVITYNET, {"length": edges})
