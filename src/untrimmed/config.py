@@ -7,13 +7,15 @@ their place, ``thumos14/vsgn``; any path works as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats.io import read_text
@@ -82,12 +84,15 @@ def check(kind: type[Settings], values: Any, source: str) -> Settings:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        every = error.errors(include_url=False)
+        # A key that is not known is often why another is missing, or why no form of a section fits.
+        first = next((each for each in every if each["type"] == "extra_forbidden"), every[0])
+        parts, options = _follow(kind, first["loc"])
+        place = ".".join(parts)
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
-            known = _fields_at(kind, first["loc"][:-1])
-            hint = f": {nearest(str(first['loc'][-1]), known)}" if known else ""
+            known = [name for option in options for name in _fields(option)]
+            hint = f": {nearest(parts[-1], known)}" if known else ""
             raise InputError(f"{source}: no key '{place}' is known{hint}{more}") from None
         given = "" if first["type"] == "missing" else f" is {_shown(first['input'])}:"
         raise InputError(f"{source}: {place or 'the config'}{given} {_lowered(first['msg'])}{more}") from None
@@ -109,16 +114,37 @@ def _override(values: dict[str, Any], text: str) -> None:
     section[parts[-1]] = parse_yaml(value, f"override {text!r}")
 
 
-def _fields_at(kind: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
-    """The keys known at a place of a model; none if the place is not a plain section."""
+def _follow(kind: type, place: Sequence[int | str]) -> tuple[list[str], list[type]]:
+    """The place of an error as the config has it, without the names of the forms that a value may have there; and the
+    forms that the section may have in which the place lies."""
+    shown: list[str] = []
+    inside = options = [kind]
     for part in place:
-        field = kind.model_fields.get(str(part))
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-        if len(models) != 1:
-            return []
-        kind = models[0]
-    return list(kind.model_fields)
+        field = next((_fields(option)[part] for option in options if part in _fields(option)), None)
+        chosen = [option for option in options if part in _tags(option)]
+        if field is None and chosen:
+            options = chosen
+            continue
+        shown.append(str(part))
+        inside, options = options, [] if field is None else _options(field.annotation)
+    return shown, inside
+
+
+def _fields(option: type) -> Mapping[Any, FieldInfo]:
+    return option.model_fields if issubclass(option, BaseModel) else {}
+
+
+def _tags(option: type) -> set[Any]:
+    """What pydantic calls a form of a value: by its type, or by the value of the key that tells the forms apart."""
+    keys = [field.annotation for field in _fields(option).values() if get_origin(field.annotation) is Literal]
+    return {option.__name__, *(value for key in keys for value in get_args(key))}
+
+
+def _options(annotation: Any) -> list[type]:
+    """The types that a value may have."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return [option for part in get_args(annotation) for option in _options(part)]
+    return [annotation] if isinstance(annotation, type) else []
 
 
 def _shown(value: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from untrimmed import config
 from untrimmed.errors import InputError
@@ -17,8 +18,21 @@ class Inner(BaseModel):
     names: tuple[str, ...] = ()
 
 
+class Whole(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["whole"] = "whole"
+
+
+class Sliding(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["sliding"] = "sliding"
+    stride: int
+
+
 class Outer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+    windows: Annotated[Whole | Sliding, Field(discriminator="kind")] = Whole()
+    either: str | Inner = ""
     inner: Inner = Inner()
     maybe: Inner | None = None
     epochs: int = 3
@@ -59,7 +73,11 @@ def test_texts_that_look_like_numbers_are_not_read_as_floats(text: str) -> None:
     [
         ({"epoch": 3}, "no key 'epoch' is known: did you mean 'epochs'"),
         ({"inner": {"rat": 1}}, "no key 'inner.rat' is known: did you mean 'rate'"),
-        ({"maybe": {"nam": 1}}, "no key 'maybe.nam' is known"),
+        ({"maybe": {"nam": 1}}, "no key 'maybe.nam' is known: did you mean 'names'"),
+        ({"windows": {"kind": "sliding", "strid": 1}}, "no key 'windows.strid' is known: did you mean 'stride'"),
+        ({"windows": {"kind": "sliding"}}, "c.yaml: windows.stride field required"),
+        ({"either": {"rat": 1}}, "no key 'either.rat' is known: did you mean 'rate'"),
+        ({"either": [1]}, "c.yaml: either is [1]: input should be a valid string (and 1 more)"),
         ({"epochs": "many"}, "epochs is 'many': input should be a valid integer"),
         ({"epochs": {}, "inner": 3}, "(and 1 more)"),
     ],
