@@ -142,6 +142,9 @@ def test_what_does_not_fit_is_refused() -> None:
     features, pattern = some_features(), AlignPattern(SEGMENTS, 4)
     with pytest.raises(ValueError, match=r"expected \(N, 2\)"):
         AlignPattern(torch.zeros(3), 4)
+    for row in ([5.0, 2.0], [0.0, math.nan], [-math.inf, 3.0]):
+        with pytest.raises(ValueError, match=r"segments\[1\] is .*expected finite numbers, start not after end"):
+            AlignPattern(torch.tensor([[0.0, 2.0], row]), 4)
     with pytest.raises(ValueError, match="bins = 0"):
         AlignPattern(SEGMENTS, 0)
     with pytest.raises(ValueError, match="the window of each segment"):

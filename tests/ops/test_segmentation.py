@@ -151,6 +151,62 @@ def test_pag_is_equation_2() -> None:
     torch.testing.assert_close(pag(features, mask)[0], expected)
 
 
+def slow_conv(rows: Tensor, conv: nn.Conv1d, stride: int) -> Tensor:
+    """Convolution of kernel 3 with ReLU, value by value: (C, T) -> (C', T / stride)."""
+    steps, bias = rows.shape[1], conv.bias
+    assert bias is not None
+    columns = []
+    for t in range(0, steps, stride):
+        value = bias.clone()
+        for tap in range(3):
+            if 0 <= t + tap - 1 < steps:
+                value = value + conv.weight[:, :, tap] @ rows[:, t + tap - 1]
+        columns.append(value.relu())
+    return torch.stack(columns, 1)
+
+
+def slow_finer(rows: Tensor, cells: int, steps: int) -> Tensor:
+    """The first ``cells`` columns at ``steps`` steps, linearly; at the ends the nearer column is held."""
+    stride = -(-steps // rows.shape[1])
+    columns = []
+    for t in range(steps):
+        place = min(max((t + 0.5) / stride - 0.5, 0.0), cells - 1.0)
+        low = math.floor(place)
+        high = min(low + 1, cells - 1)
+        columns.append(rows[:, low] * (1 - place + low) + rows[:, high] * (place - low))
+    return torch.stack(columns, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("strides", [(2, 2, 2), (1, 2, 1)])
+def test_the_hourglass_by_a_loop(strides: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    network = Hourglass(4, 6, strides, ParallelAtrousGraph(6, (1, 2), 2, ("atrous", "graph", "global"))).double().eval()
+    network.norm.mean.copy_(torch.randn(6))
+    network.norm.variance.copy_(torch.rand(6) + 0.5)
+    steps, shown = 24, 19
+    features = torch.randn(1, 4, steps, dtype=torch.float64)
+    mask = torch.arange(steps)[None] < shown
+    rows, cells, levels = features[0] * mask, shown, []
+    for conv, stride in zip(network.encoder, strides, strict=True):
+        assert isinstance(conv, nn.Conv1d)
+        rows, cells = slow_conv(rows, conv, stride), -(-cells // stride)
+        rows[:, cells:] = 0
+        levels.append((rows, cells))
+    middle = network.pag(rows[None], torch.arange(rows.shape[1])[None] < cells)[0]
+    context = slow_finer(middle, cells, steps)
+    second, its_cells = levels[1]
+    bias = network.highway.bias
+    assert bias is not None
+    detail = network.highway.weight[:, :, 0] @ second + bias[:, None]
+    deviation = (network.norm.variance + 1e-5).sqrt()[:, None]
+    detail = (detail - network.norm.mean[:, None]) / deviation * network.norm.weight[:, None]
+    detail = (detail + network.norm.bias[:, None]).relu()
+    joined = torch.cat((context, slow_finer(detail, its_cells, steps))) * mask
+    expected = slow_conv(joined, network.fuse, 1) * mask
+    torch.testing.assert_close(network(features, mask)[0], expected)
+
+
 @pytest.mark.parametrize("strides", [(2, 2, 2), (1, 2, 1), (1, 1, 1)])
 def test_padding_and_company_change_nothing_even_in_training(strides: tuple[int, int, int]) -> None:
     torch.manual_seed(0)

@@ -58,8 +58,14 @@ class AlignPattern:
             raise ValueError(f"{segments.shape = }, expected (N, 2)")
         if bins < 1 or samples < 1 or extension < 0:
             raise ValueError(f"{bins = }, {samples = }, {extension = }: expected at least 1, 1 and 0")
-        self.bins = bins
         start, end = segments.double().unbind(-1)
+        wrong = ~(segments.isfinite().all(-1) & (start <= end))
+        if wrong.any():
+            row = int(wrong.nonzero()[0, 0])
+            raise ValueError(
+                f"segments[{row}] is {segments[row].tolist()}, expected finite numbers, start not after end"
+            )
+        self.bins = bins
         first = start.floor()
         shapes, self.shape_of = torch.unique(torch.stack((start - first, end - start), -1), dim=0, return_inverse=True)
         self.first = first.long()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from untrimmed.layers.matching import pad_instances
 from untrimmed.losses import total
 from untrimmed.methods.catalog import method_config
 from untrimmed.methods.protocol import Method, Raw
-from untrimmed.methods.segtad import Config, SegTAD
+from untrimmed.methods.segtad import Config, SegTAD, _draw
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
 from untrimmed.training.loop import fit
@@ -98,6 +99,12 @@ def test_it_is_a_method() -> None:
 def test_defaults_are_those_of_the_paper() -> None:
     given = Config().model_dump()
     paper = {
+        "channels": 256,
+        "neighbours": 4,
+        "proposal_channels": 256,
+        "bins": 32,
+        "bin_samples": 4,
+        "context": 0.5,
         "strides": (2, 2, 2),
         "branches": ("atrous", "graph", "global"),
         "dilations": (1, 10, 20, 30),
@@ -316,6 +323,7 @@ def test_half_of_the_seeds_are_positive_and_what_is_missing_is_filled_up(monkeyp
     grid, _ = network._proposals(batch.mask)
     seeds = seeds_of(network, batch, monkeypatch)
     assert len(seeds.unique()) == len(seeds) == 3 * 8
+    assert all(grid.segments[seed % len(grid), 1] <= (24, 17, 13)[seed // len(grid)] for seed in seeds.tolist())
     instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
     positive = (network._overlaps(grid, instances)[0] > 0.5).flatten()[seeds]
     of_window = [positive[seeds // len(grid) == b] for b in range(3)]
@@ -324,6 +332,47 @@ def test_half_of_the_seeds_are_positive_and_what_is_missing_is_filled_up(monkeyp
     few = collate([sample(4, 0, [(0.0, 4.0, 0)])])
     assert len(seeds_of(network, few, monkeypatch)) == 8
     assert len(seeds_of(network, collate([sample(2, 0, [])]), monkeypatch)) == 3
+
+
+def test_seeds_are_drawn_at_random_without_replacement_by_weight() -> None:
+    torch.manual_seed(0)
+    rows, weight = 6000, torch.tensor([1.0, 1.0, 2.0, 9.0, 4.0])
+    allowed = torch.tensor([True, True, True, False, True])
+    nodes = _draw(weight.expand(rows, -1), allowed.expand(rows, -1), torch.full((rows,), 2)) % 5
+    pairs = dict.fromkeys(itertools.combinations((0, 1, 2, 4), 2), 0.0)
+    for pair in nodes.view(rows, 2).sort(1).values.tolist():
+        pairs[tuple(pair)] += 1 / rows
+    total_weight = 8.0
+    for (a, b), share in pairs.items():
+        wa, wb = float(weight[a]), float(weight[b])
+        expected = wa / total_weight * wb / (total_weight - wa) + wb / total_weight * wa / (total_weight - wb)
+        assert share == pytest.approx(expected, abs=0.03)
+    counts = torch.tensor([0, 9, 1])
+    few = _draw(weight.expand(3, -1), allowed.expand(3, -1), counts)
+    assert (few // 5).tolist() == [1] * 4 + [2]
+    assert sorted((few[:4] % 5).tolist()) == [0, 1, 2, 4]
+
+
+@torch.no_grad()
+def test_the_training_loss_is_over_the_sampled_nodes_each_as_often_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, batch = model(), mixed_batch()
+    grid = slow_grid(24, network.config)
+    nodes = [5, 0, 5, len(grid) + 3, 2 * len(grid), 5, 2 * len(grid) + 1, 0]
+    monkeypatch.setattr(network, "_sample", lambda *given: torch.tensor(nodes))
+    raw = network(batch)
+    once = torch.tensor(sorted(set(nodes)))
+    present = network._proposals(batch.mask)[0].present(batch.mask)
+    logits = dict(zip(once.tolist(), network._score(raw["features"], once, present).tolist(), strict=True))
+    squares = entropies = 0.0
+    for node in nodes:
+        targets = batch.targets[node // len(grid)].segments.tolist()
+        overlap = max((tiou_scalar(*grid[node % len(grid)], *segment) for segment in targets), default=0.0)
+        s1, s2 = (1 / (1 + math.exp(-value)) for value in logits[node])
+        squares += (s1 - overlap) ** 2
+        entropies -= math.log(s2 if overlap > 0.5 else 1 - s2)
+    terms = network.loss(raw, batch)
+    for name, expected in (("overlap", squares), ("action", entropies)):
+        assert (float(terms[name].sum), float(terms[name].count)) == pytest.approx((expected, len(nodes)), rel=1e-4)
 
 
 @torch.no_grad()
