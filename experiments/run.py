@@ -25,6 +25,7 @@ import yaml
 
 from untrimmed import recipe
 from untrimmed.demo.baseline import permute_labels
+from untrimmed.evaluation import Evaluation
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.inference import best_device
 from untrimmed.runs import detect_all as detect
@@ -45,6 +46,9 @@ def main() -> None:
     plan = yaml.safe_load(arguments.plan.read_text(encoding="utf-8"))
     output = RESULTS / f"{arguments.plan.stem}.jsonl"
     done = {(row["row"], row["seed"]) for row in read_rows(output)}
+    unknown = set(arguments.rows or ()) - {row["row"] for row in plan["rows"]}
+    if unknown:
+        parser.error(f"{arguments.plan} has no row {', '.join(sorted(unknown))}")
     for seed in arguments.seeds or plan["seeds"]:
         for row in plan["rows"]:
             if (row["row"], seed) in done or (arguments.rows and row["row"] not in arguments.rows):
@@ -57,7 +61,8 @@ def main() -> None:
 
 
 def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
-    """Train one row of a plan with one seed, and score what it finds in the test subset.
+    """Train one row of a plan with one seed, and score what it finds in the test subset; where the plan has none
+    (``data.test=null``), it chooses a setting, and the score is that of the held-out videos.
 
     A row with ``of`` trains nothing: it is another way to decode the model of the row named there.
     """
@@ -84,19 +89,29 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     else:
         resume = (folder / "state" / "last.pt").exists()
         result = train(plan_recipe, folder, device=best_device(), resume=resume)
-        assert result.evaluation is not None
         evaluation, seconds = result.evaluation, time.monotonic() - begun
-    values = evaluation.to_dict()
     return {
         "row": row["row"],
         "seed": seed,
-        "mAP": {tiou: round(value, 5) for tiou, value in values["mAP"].items()},
-        "averages": {name: round(value, 5) for name, value in values["averages"].items()},
-        "lengths": {f"up to {group['up_to']} s": group["mAP"] for group in values["lengths"]},
+        **(
+            scores_of(evaluation)
+            if evaluation
+            else {"validation_mAP": round(result.metrics["training"]["validation_mAP"], 5)}
+        ),
         "seconds": round(seconds, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+
+
+def scores_of(evaluation: Evaluation) -> dict[str, Any]:
+    """What is kept of the scores of one model."""
+    values = evaluation.to_dict()
+    return {
+        "mAP": {tiou: round(value, 5) for tiou, value in values["mAP"].items()},
+        "averages": {name: round(value, 5) for name, value in values["averages"].items()},
+        "lengths": {f"up to {group['up_to']} s": group["mAP"] for group in values["lengths"]},
     }
 
 
