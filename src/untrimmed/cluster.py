@@ -21,10 +21,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from untrimmed.backbones import Backbone, make_backbone, recipe_of
+from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.export import load_onnx
-from untrimmed.extract import Job, Outcome, Progress, attempt, one_thread
+from untrimmed.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.inference import Detector, best_device, load_model
 
@@ -54,16 +54,33 @@ class _GivenUp(NamedTuple):
     reason: str
 
 
+class _Unable(NamedTuple):
+    """The answer of a worker that could not make its tool."""
+
+    reason: str
+
+
+Answer = Callable[[str, str], Any]
+"""What a worker computes of the id and path of a video."""
+
+
 class _Worker:
     """What runs in a process of the cluster: makes its tool once, then answers for one video after the other."""
 
-    def __init__(self, make: Callable[[], Callable[[str, str], Any]], tries: Any) -> None:
-        self._answer, self._tries, self._get = make(), tries, import_module("ray").get
+    def __init__(self, make: Callable[[str], Answer], device: str, tries: Any) -> None:
+        self._tries, self._get = tries, import_module("ray").get
+        self._unable: _Unable | None = None
+        try:
+            self._answer = make(device)
+        except Exception as error:  # Ray would take it for the end of the process, and try again and again
+            self._unable = _Unable(reason_of(error))
         one_thread()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         answer: Any
-        if self._get(self._tries.begin.remote(row["id"])) > _TRIES:
+        if self._unable is not None:
+            answer = self._unable
+        elif self._get(self._tries.begin.remote(row["id"])) > _TRIES:
             answer = _GivenUp(f"{row['path']}: the processes that read it died {_TRIES} times; the file may be damaged")
         else:
             answer = self._answer(row["id"], row["path"])
@@ -76,8 +93,8 @@ class _Extract:
     def __init__(self, recipe: Mapping[str, Any]) -> None:
         self.recipe = recipe
 
-    def __call__(self) -> Callable[[str, str], Any]:
-        backbone = make_backbone(**self.recipe)
+    def __call__(self, device: str) -> Answer:
+        backbone = from_recipe({**self.recipe, "device": device})
         return lambda video_id, path: attempt(Path(path), backbone, lambda seconds, whole: None)
 
 
@@ -88,6 +105,7 @@ def extract_with_ray(
     *,
     address: str = LOCAL,
     workers: int = 1,
+    device: str = "auto",
     dtype: str = "float32",
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
@@ -99,6 +117,8 @@ def extract_with_ray(
         out: the folder; only this process writes there.
         address: of a running Ray (``"auto"`` finds that of this machine), or :data:`LOCAL` to start one here.
         workers: processes; each has a processor core, and a GPU if the backbone computes on one.
+        device: that the workers' networks compute on, whatever ``backbone`` is on here; ``"auto"`` is CUDA where the
+            cluster has GPUs.
         dtype: ``"float32"`` or ``"float16"``.
         progress: called with every video that is done.
 
@@ -106,14 +126,15 @@ def extract_with_ray(
         What was done, skipped, and failed and why.
 
     Raises:
-        InputError: if Ray is not installed or not reached, or as :func:`untrimmed.extract.extract`.
+        InputError: if Ray is not installed or not reached, the cluster has no GPU though one is wanted, or as
+            :func:`untrimmed.extract.extract`.
     """
     paths = {video_id: Path(path) for video_id, path in files.items()}
     with FeatureWriter(out, backbone=backbone.spec(), dtype=dtype) as writer:
         job = Job(writer, paths, progress)
         todo = {video_id: paths[video_id] for video_id in job.start()}
-        gpu = str(getattr(backbone, "device", "cpu")) != "cpu"
-        for video_id, result in answers(todo, _Extract(recipe_of(backbone)), address, workers, gpu=gpu):
+        where = device if hasattr(backbone, "device") else "cpu"
+        for video_id, result in answers(todo, _Extract(recipe_of(backbone)), address, workers, device=where):
             job.finish(video_id, result.reason if isinstance(result, _GivenUp) else result)
     return job.outcome
 
@@ -129,24 +150,24 @@ class Detected(NamedTuple):
 class _Detect:
     """Makes what detects in a source."""
 
-    def __init__(self, model: str, device: str) -> None:
-        self.model, self.device = model, device
+    def __init__(self, model: str) -> None:
+        self.model = model
 
-    def __call__(self) -> Callable[[str, str], Any]:
+    def __call__(self, device: str) -> Answer:
         onnx = self.model.endswith(".onnx")
-        detector = load_onnx(self.model) if onnx else load_model(self.model, best_device(self.device))
-
+        detector = load_onnx(self.model) if onnx else load_model(self.model, best_device(device))
         return lambda video_id, path: detect_one(detector, video_id, Path(path))
 
 
 def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
-    """The detections in one video or ``.npy`` file of features."""
+    """The detections in one video, ``.npy`` file of features, or video of a folder of features. Whatever goes wrong
+    with one, the others go on."""
     try:
         features = detector.features_of(path, video_id)
         ((_, found),) = detector.stream(features, [video_id])
         return Detected(found, features.duration(video_id), None)
-    except InputError as error:
-        return Detected(None, None, str(error))
+    except Exception as error:
+        return Detected(None, None, reason_of(error, f"{path}: " if path.is_file() else f"{path} ({video_id}): "))
 
 
 def detect_with_ray(
@@ -156,31 +177,31 @@ def detect_with_ray(
 
     Args:
         model: run folder, model file or ONNX file, at the same path on every machine.
-        files: id -> video or ``.npy`` file of features.
-        address, workers: as in :func:`extract_with_ray`.
-        device: that the networks compute on; a CUDA device takes a GPU for each worker.
+        files: id -> video, ``.npy`` file of features, or folder of features that has it.
+        address, workers, device: as in :func:`extract_with_ray`; a model in ONNX computes on the CPU.
 
     Raises:
-        InputError: if Ray is not installed or not reached.
+        InputError: if Ray is not installed or not reached, or the cluster has no GPU though one is wanted.
     """
-    make = _Detect(str(model.resolve()), device)
-    for video_id, answer in answers(files, make, address, workers, gpu=device.startswith("cuda")):
+    where = "cpu" if model.suffix == ".onnx" else device
+    for video_id, answer in answers(files, _Detect(str(model.resolve())), address, workers, device=where):
         yield video_id, Detected(None, None, answer.reason) if isinstance(answer, _GivenUp) else answer
 
 
 def answers(
     files: Mapping[str, Path],
-    make: Callable[[], Callable[[str, str], Any]],
+    make: Callable[[str], Answer],
     address: str,
     workers: int,
     *,
-    gpu: bool = False,
+    device: str = "cpu",
 ) -> Iterator[tuple[str, Any]]:
-    """``make()(id, path)`` for every file, computed on the cluster, in the order in which they are ready; of a video
-    that costs several workers their lives, :class:`_GivenUp`.
+    """``make(device)(id, path)`` for every file, computed on the cluster, in the order in which they are ready; of a
+    video that costs several workers their lives, :class:`_GivenUp`.
 
     Raises:
-        InputError: if Ray is not installed or not reached.
+        InputError: if Ray is not installed or not reached, has no GPU though one is wanted, or a worker cannot make
+            what it is to compute with.
     """
     if not files:
         return
@@ -188,16 +209,40 @@ def answers(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         rows = [{"id": video_id, "path": str(Path(path).resolve())} for video_id, path in files.items()]
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        where = device_of_workers(device, gpus)
+        count = min(workers, len(rows), gpus if where == "cuda" else workers)
         videos = ray.data.from_items(rows, override_num_blocks=len(rows))
         found = videos.map(
             _Worker,
-            fn_constructor_args=(make, ray.remote(_Tries).options(num_cpus=0).remote()),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            fn_constructor_args=(make, where, ray.remote(_Tries).options(num_cpus=0).remote()),
+            compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=1,
-            num_gpus=1 if gpu else 0,
+            num_gpus=1 if where == "cuda" else 0,
         )
         for row in found.iter_rows():
-            yield row["id"], pickle.loads(row["answer"])
+            answer = pickle.loads(row["answer"])
+            if isinstance(answer, _Unable):
+                raise InputError(f"the workers cannot begin: {answer.reason}")
+            yield row["id"], answer
+
+
+def device_of_workers(wanted: str, gpus: int) -> str:
+    """What each worker computes on. Ray shows a worker only the GPU it was given, so every one is ``"cuda"``.
+
+    Args:
+        wanted: ``"auto"``, ``"cpu"``, ``"cuda"`` or the like; ``"auto"`` is CUDA where there are GPUs.
+        gpus: of the cluster.
+
+    Raises:
+        InputError: if CUDA is wanted, but there is no GPU.
+    """
+    kind = wanted.partition(":")[0]
+    if kind == "auto":
+        return "cuda" if gpus else "cpu"
+    if kind == "cuda" and not gpus:
+        raise InputError(f"device '{wanted}' was asked for, but Ray knows of no GPU in the cluster")
+    return "cuda" if kind == "cuda" else wanted
 
 
 def _check_reached(address: str) -> None:

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from untrimmed.backbones import Backbone, make_backbone, recipe_of
+from untrimmed.backbones import Backbone, from_recipe, make_backbone, recipe_of
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
-from untrimmed.formats.media import VIDEO_SUFFIXES, is_video
+from untrimmed.formats.features import FeatureWriter, StorageError
+from untrimmed.formats.media import VIDEO_SUFFIXES, is_video, named
 from untrimmed.grid import SnippetGrid
 from untrimmed.video.decode import Frames, VideoInfo, read_frames
 
@@ -131,31 +131,28 @@ def _watched(frames: Frames, progress: Callable[[float, float | None], None]) ->
 
 
 def find_videos(places: Iterable[str | Path]) -> dict[str, Path]:
-    """Video id (the file's stem) -> file, for files and for all videos in folders and the folders inside them.
+    """Video id -> file, for files and for all videos in folders and the folders inside them.
+
+    The id is the file's name without suffix, or more of its path where two have the same, see
+    :func:`untrimmed.formats.media.named`.
 
     Raises:
-        InputError: if a place does not exist, a folder holds no video, or two files have the same stem.
+        InputError: if a place does not exist, or a folder holds no video.
     """
-    found: dict[str, Path] = {}
+    found: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            files = sorted(path for path in place.rglob("*") if is_video(path))
-            if not files:
+            inside = sorted(path for path in place.rglob("*") if is_video(path))
+            if not inside:
                 raise InputError(f"{place}: no video in this folder ({', '.join(sorted(VIDEO_SUFFIXES))})")
+            found += inside
         elif place.is_file():
-            files = [place]
+            found.append(place)
         else:
             raise InputError(f"{place}: no such file or folder")
-        for file in files:
-            other = found.setdefault(file.stem, file)
-            if other.resolve() != file.resolve():
-                raise InputError(
-                    f"{other} and {file}: both would be video '{file.stem}'; rename one, or extract them to "
-                    "separate folders"
-                )
     if not found:
         raise InputError("no video was given")
-    return found
+    return named(found)
 
 
 def extract(
@@ -254,9 +251,15 @@ class Job:
             if result.info.problems:
                 self.outcome.problems[video_id] = result.info.problems
                 info["problems"] = list(result.info.problems)
-            self._writer.add(video_id, result.features, result.grid, result.info.duration, info)
-            self.outcome.done.append(video_id)
-            self._seconds += result.info.duration or 0.0
+            try:
+                self._writer.add(video_id, result.features, result.grid, result.info.duration, info)
+            except StorageError:
+                raise
+            except InputError as error:
+                self.outcome.failed[video_id] = str(error)
+            else:
+                self.outcome.done.append(video_id)
+                self._seconds += result.info.duration or 0.0
         self._tell(always=True)
 
     def _tell(self, always: bool = False) -> None:
@@ -295,14 +298,19 @@ def attempt(path: Path, backbone: Backbone, progress: Callable[[float, float | N
     """The features of a video, or why there are none. Whatever goes wrong with one video, the others go on."""
     try:
         return extract_features(path, backbone, progress=progress)
-    except InputError as error:
-        return str(error)
-    except MemoryError:
-        return f"{path}: does not fit into memory"
     except _Stopped:
         raise
     except Exception as error:
-        return f"{path}: unexpected {type(error).__name__}: {error}"
+        return reason_of(error, f"{path}: ")
+
+
+def reason_of(error: Exception, where: str = "") -> str:
+    """A sentence on what went wrong with one video; ``where`` begins it if the error does not say it."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{where}does not fit into memory"
+    return f"{where}unexpected {type(error).__name__}: {error}"
 
 
 class _Stopped(Exception):
@@ -316,7 +324,10 @@ _worker: dict[str, Any] = {}
 def _prepare(recipe: dict[str, Any], told: Any, stop: Any) -> None:
     # Ctrl-C reaches every process of the terminal; only the main one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(backbone=make_backbone(**recipe), told=told, stop=stop)
+    try:
+        _worker.update(backbone=from_recipe(recipe), told=told, stop=stop)
+    except Exception as error:  # the pool would say no more than that a process died
+        _worker["unable"] = reason_of(error)
     one_thread()
 
 
@@ -329,6 +340,9 @@ def one_thread() -> None:
 
 
 def _work(video_id: str, path: Path) -> Extraction | str:
+    if "unable" in _worker:
+        raise InputError(f"the other processes cannot begin: {_worker['unable']}")
+
     def progress(seconds: float, whole: float | None) -> None:
         if _worker["stop"].is_set():
             raise _Stopped

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 import safetensors
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from untrimmed.backbones import Backbone, make_backbone
+from untrimmed.backbones.snippets import device_of
 from untrimmed.data.batch import Batch, Sample, collate
 from untrimmed.data.materialise import Standardise, materialise
 from untrimmed.errors import InputError
 from untrimmed.formats.curves import Curves
-from untrimmed.formats.features import ArrayFeatures, Features, FeatureStore
+from untrimmed.formats.features import INDEX, ArrayFeatures, Features, FeatureStore
 from untrimmed.formats.io import atomic_write
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
@@ -71,17 +74,20 @@ class Detector:
     backbone: Mapping[str, Any] | None = None
     grid: SnippetGrid | None = None
     training_info: Mapping[str, Any] = field(default_factory=dict)
+    _backbones: list[Backbone] = field(default_factory=list, init=False, repr=False)
+    _stores: dict[Path, FeatureStore] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def device(self) -> torch.device:
         return next(self.method.parameters()).device
 
     def detect(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Detections:
-        """The detections in one video.
+        """The detections in one video, or in all of a folder of features.
 
         Args:
-            source: a video file, a ``.npy`` file of features, or an array of them, (T, C).
-            video_id: how the video is called in the result; by default the stem of the file, or ``"video"``.
+            source: a video file, a ``.npy`` file of features, an array of them, (T, C), or a folder of features.
+            video_id: how the video is called in the result; by default the stem of the file, or ``"video"``. A
+                folder knows its videos itself.
 
         Raises:
             InputError: if the source cannot be read or does not fit the model.
@@ -89,11 +95,15 @@ class Detector:
         features = self.features_of(source, video_id)
         return collect(self.stream(features, features.ids), self.classes)
 
-    def features_of(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> ArrayFeatures:
+    def features_of(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Features:
         """Features of one source, see :meth:`detect`; computed from its frames if it is a video."""
         if isinstance(source, np.ndarray):
             return ArrayFeatures({video_id or "video": source}, self._known_grid("an array of features"))
         path = Path(source)
+        if path.is_dir():
+            return self._store(path)
+        if path.suffix == ".npy" and (path.parent / INDEX).is_file():
+            return self._stored(path, video_id)
         name = video_id or path.stem
         if path.suffix == ".npy":
             grid = self._known_grid(str(path))
@@ -107,12 +117,34 @@ class Detector:
                 f"{path}: the model was trained on features whose extractor is not known, so it cannot read videos; "
                 "give it features (.npy) of the same kind"
             )
-        from untrimmed.backbones import make_backbone
         from untrimmed.extract import extract_features
 
-        rows, grid, info = extract_features(path, make_backbone(self.backbone))
+        rows, grid, info = extract_features(path, self._extractor(self.backbone))
         durations = {} if info.duration is None else {name: info.duration}
         return ArrayFeatures({name: rows}, grid, durations, self.backbone)
+
+    def _store(self, folder: Path) -> FeatureStore:
+        """A folder of features, opened once; one without an index has the grid of the model's features."""
+        if folder not in self._stores:
+            grid = None if (folder / INDEX).is_file() else self._known_grid(str(folder))
+            self._stores[folder] = FeatureStore.open(folder, grid)
+        return self._stores[folder]
+
+    def _stored(self, path: Path, video_id: str | None) -> ArrayFeatures:
+        """The features of one file of a folder, with what the index beside it says."""
+        store, stored = self._store(path.parent), unquote(path.stem)
+        name, duration = video_id or stored, store.duration(stored)
+        durations = {} if duration is None else {name: duration}
+        rows = store.window(stored, 0, store.length(stored))
+        return ArrayFeatures({name: rows}, store.grid(stored), durations, store.backbone)
+
+    def _extractor(self, spec: Mapping[str, Any]) -> Backbone:
+        """The backbone, made once."""
+        if not self._backbones:
+            # Apple's GPUs lack some operators of the networks that look at frames.
+            device = "cpu" if self.device.type == "mps" else str(self.device)
+            self._backbones.append(make_backbone(spec, device=device))
+        return self._backbones[0]
 
     def stream(
         self, features: Features, video_ids: Iterable[str], postprocess: PostProcess | None = None
@@ -273,7 +305,10 @@ class Detector:
 
     def _known_grid(self, what: str) -> SnippetGrid:
         if self.grid is None:
-            raise InputError(f"{what}: the model's features have no common grid, so times are unknown; give a folder")
+            raise InputError(
+                f"{what}: the model's features have no common grid, so times are unknown; give a "
+                f"folder of features with {INDEX}"
+            )
         return self.grid
 
 
@@ -357,14 +392,10 @@ def best_device(name: str | None = None) -> torch.device:
     Raises:
         InputError: if the device asked for is not there.
     """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name is None or name == "auto":
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         return torch.device(next(kind for kind, there in present.items() if there))
-    kind = name.split(":")[0]
-    if not present.get(kind, False):
-        there = ", ".join(kind for kind, is_there in present.items() if is_there)
-        raise InputError(f"device '{name}' was asked for but is not present; present here: {there}")
-    return torch.device(name)
+    return device_of(name)
 
 
 def _batches(samples: Iterator[Sample], size: int) -> Iterator[Batch]:

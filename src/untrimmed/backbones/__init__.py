@@ -6,6 +6,7 @@ a backbone that computes the same features, so features, models and videos can b
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -65,7 +66,11 @@ class Backbone(Protocol):
 
 
 def make_backbone(
-    spec: Mapping[str, Any] | str, *, weights: Sequence[str | Path] = (), device: str = "auto"
+    spec: Mapping[str, Any] | str,
+    *,
+    weights: Sequence[str | Path] = (),
+    device: str = "auto",
+    batch: int | None = None,
 ) -> Backbone:
     """Make a backbone.
 
@@ -75,6 +80,8 @@ def make_backbone(
         weights: files of a network's weights, one for each of its streams, or the folder or name of a model for
             ``hub``. Without any they are looked for in the weights folder, see :mod:`untrimmed.backbones.weights`.
         device: that a network computes on; ``"auto"`` is CUDA where there is one, else the CPU.
+        batch: snippets that a network is given at once; None: as many as suit it and the device. Where memory does
+            not suffice, fewer are tried.
 
     Raises:
         InputError: for an unknown name, an unknown option, or a value out of its range; if weights are missing.
@@ -88,6 +95,8 @@ def make_backbone(
                 f"backbone '{wanted['name']}': unknown key '{key}': "
                 f"{nearest(key, ('name', 'options', 'weights_sha256'))}"
             )
+    if batch is not None and batch < 1:
+        raise InputError(f"a batch of {batch} snippets was asked for, expected at least 1")
     name, options = wanted["name"], wanted.get("options") or {}
     if name == "imported":
         raise InputError(
@@ -104,7 +113,7 @@ def make_backbone(
             raise InputError(f"backbone '{name}' takes no weights, but {weights[0]} was given")
         made: Backbone = kind.from_options(options)
     else:
-        made = kind.from_options(options, weights, device, expected)
+        made = kind.from_options(options, weights, device, expected, batch)
     actual = made.spec()["weights_sha256"]
     if expected is not None and expected != actual:
         raise InputError(f"backbone '{name}': its weights have the checksum {actual}, expected {expected}")
@@ -112,9 +121,37 @@ def make_backbone(
 
 
 def recipe_of(backbone: Backbone) -> dict[str, Any]:
-    """The arguments with which :func:`make_backbone` makes the same backbone in another process of this machine."""
-    return {
-        "spec": backbone.spec(),
-        "weights": tuple(getattr(backbone, "weights", ())),
-        "device": str(getattr(backbone, "device", "cpu")),
-    }
+    """That from which :func:`from_recipe` makes the same backbone in another process.
+
+    Of one of :data:`BACKBONES` it is the spec with the paths of its weights; another is handed over whole.
+
+    Raises:
+        InputError: if it is another and cannot be pickled.
+    """
+    spec = backbone.spec()
+    if spec["name"] in BACKBONES:
+        return {
+            "spec": spec,
+            "weights": tuple(getattr(backbone, "weights", ())),
+            "device": str(getattr(backbone, "device", "cpu")),
+            "batch": getattr(backbone, "batch", None),
+        }
+    try:
+        return {"whole": pickle.dumps(backbone)}
+    except Exception as error:  # what pickling raises depends on the object
+        raise InputError(
+            f"backbone '{spec['name']}': cannot be sent to other processes ({error}); use one process, or give it "
+            "attributes that can be pickled"
+        ) from None
+
+
+def from_recipe(recipe: Mapping[str, Any]) -> Backbone:
+    """The backbone of :func:`recipe_of`, which alone may have made the recipe.
+
+    Raises:
+        InputError: as :func:`make_backbone`.
+    """
+    if "whole" in recipe:
+        made: Backbone = pickle.loads(recipe["whole"])
+        return made
+    return make_backbone(**recipe)

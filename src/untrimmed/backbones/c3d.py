@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from untrimmed.backbones.snippets import Look, check_least, clips_of, device_of, middle, read_options, snippet_rows
+from untrimmed.backbones.snippets import (
+    Look,
+    batch_of,
+    check_least,
+    clips_of,
+    device_of,
+    middle,
+    read_options,
+    snippet_rows,
+)
 from untrimmed.backbones.weights import find_weights, load_weights, read_state
 from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid, exact_fps
@@ -136,13 +145,19 @@ class C3DBackbone:
         checksum: of its weights.
         file: of them.
         device: to compute on.
-        batch: snippets at once.
+        batch: snippets at once; None: as many as suit the device.
     """
 
     short_side = _SHORT_SIDE
 
     def __init__(
-        self, options: Options, network: C3D, checksum: str, file: Path, device: torch.device, batch: int = 8
+        self,
+        options: Options,
+        network: C3D,
+        checksum: str,
+        file: Path,
+        device: torch.device,
+        batch: int | None = None,
     ) -> None:
         self.options, self.network, self.batch = options, network.to(device), batch
         self.weights, self.device = (str(file),), device
@@ -150,7 +165,12 @@ class C3DBackbone:
 
     @classmethod
     def from_options(
-        cls, options: Mapping[str, Any], weights: Sequence[str | Path], device: str, expected: str | None
+        cls,
+        options: Mapping[str, Any],
+        weights: Sequence[str | Path],
+        device: str,
+        expected: str | None,
+        batch: int | None = None,
     ) -> Self:
         """From the options of a spec; ``weights`` has one file or none.
 
@@ -162,7 +182,7 @@ class C3DBackbone:
             raise InputError(f"backbone 'c3d': {len(weights)} files of weights, expected one")
         where = device_of(device)
         file, checksum = find_weights("c3d", "", Path(weights[0]) if weights else None, expected)
-        return cls(chosen, load_c3d(file), checksum, file, where)
+        return cls(chosen, load_c3d(file), checksum, file, where, batch)
 
     def spec(self) -> dict[str, Any]:
         """The spec that makes this backbone, every option with its value."""
@@ -181,7 +201,8 @@ class C3DBackbone:
         """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
         :class:`untrimmed.backbones.Backbone`. Decoding goes on in a thread beside the network."""
         looks: Iterator[Look] = ((middle(image, _SIZE),) for _, image in frames)
-        return snippet_rows(looks, self._rows, window=_WINDOW, stride=self.options.stride, batch=self.batch)
+        batch = batch_of(self.batch, self.device, 8)
+        return snippet_rows(looks, self._rows, window=_WINDOW, stride=self.options.stride, batch=batch)
 
     @torch.inference_mode()
     def _rows(self, snippets: Sequence[Sequence[Look]]) -> NDArray[np.float32]:

@@ -1,15 +1,17 @@
 """Any video model of ``transformers`` as a backbone: VideoMAE, V-JEPA 2, TimeSformer, ViViT and their kin.
 
-``weights`` names the model: a local folder with ``config.json`` and ``model.safetensors``, or a name on the hub, from
-where those two are fetched. Only safetensors are read. Pictures are prepared here, without torchvision: the shorter
-side at the model's size, the square in the middle, mean and deviation of ``preprocessor_config.json`` if the folder
-has one (else ImageNet's). A snippet's features are the mean of the last hidden states over all tokens.
+``weights`` names the model: a local folder as ``save_pretrained`` writes it, with ``config.json`` and
+``model.safetensors`` or its shards, or a name on the hub, from where these are fetched. Only safetensors are read.
+Pictures are prepared here, without torchvision: the shorter side at the model's size, the square in the middle, mean
+and deviation of ``preprocessor_config.json`` if the folder has one (else ImageNet's). A snippet's features are the
+mean of the last hidden states over all tokens.
 
 Needs the extra ``untrimmed[hub]``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,12 +23,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from untrimmed.backbones.snippets import Look, check_least, clips_of, device_of, middle, read_options, snippet_rows
+from untrimmed.backbones.snippets import (
+    Look,
+    batch_of,
+    check_least,
+    clips_of,
+    device_of,
+    middle,
+    read_options,
+    snippet_rows,
+)
 from untrimmed.backbones.weights import checksum, weights_folder
 from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid, exact_fps
 
-_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+_CONFIG, _STATISTICS = "config.json", "preprocessor_config.json"
+_WHOLE, _SHARDS = "model.safetensors", "model-*-of-*.safetensors"
+_FETCHED = (_CONFIG, _STATISTICS, _WHOLE, f"{_WHOLE}.index.json", _SHARDS)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _REVISION = 1
 """Raised with every change that changes the features."""
@@ -64,13 +77,14 @@ class HubBackbone:
         options: of it.
         folder: with the model's files.
         device: to compute on.
-        batch: snippets at once.
+        batch: snippets at once; None: as many as suit the device.
 
     Raises:
-        InputError: if transformers is not installed, or the folder holds no video model that can be read.
+        InputError: if transformers is not installed, the folder holds no video model that can be read, or the model
+            does not take snippets of that window.
     """
 
-    def __init__(self, options: Options, folder: Path, device: torch.device, batch: int = 4) -> None:
+    def __init__(self, options: Options, folder: Path, device: torch.device, batch: int | None = None) -> None:
         self.model = _load(folder).to(device)
         config = self.model.config
         frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
@@ -82,13 +96,20 @@ class HubBackbone:
         self.short_side, self.device, self.batch = size, device, batch
         self.weights = (str(folder),)
         self._window, self._stride = window, self.options.stride or window
-        self._checksum = checksum(folder / _FILES[-1])
+        self._checksum = _checksum(folder)
         mean, deviation = _statistics(folder)
         self._mean, self._deviation = (torch.tensor(each, device=device)[:, None] for each in (mean, deviation))
+        if window != frames:
+            self._try_window(folder, frames)
 
     @classmethod
     def from_options(
-        cls, options: Mapping[str, Any], weights: Sequence[str | Path], device: str, expected: str | None
+        cls,
+        options: Mapping[str, Any],
+        weights: Sequence[str | Path],
+        device: str,
+        expected: str | None,
+        batch: int | None = None,
     ) -> Self:
         """From the options of a spec; ``weights`` has the folder or the name of the model.
 
@@ -101,11 +122,11 @@ class HubBackbone:
         where = device_of(device)
         given = str(weights[0]) if weights else chosen.model
         if given is None:
-            return cls(chosen, _by_checksum(expected), where)
+            return cls(chosen, _by_checksum(expected), where, batch)
         if not Path(given).is_dir():
             chosen = replace(chosen, model=given)
-            return cls(chosen, _fetch(given), where)
-        return cls(chosen, Path(given), where)
+            return cls(chosen, _fetch(given), where, batch)
+        return cls(chosen, Path(given), where, batch)
 
     def spec(self) -> dict[str, Any]:
         """The spec that makes this backbone, every option with its value."""
@@ -124,7 +145,20 @@ class HubBackbone:
         """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
         :class:`untrimmed.backbones.Backbone`. Decoding goes on in a thread beside the network."""
         looks: Iterator[Look] = ((middle(image, self.short_side),) for _, image in frames)
-        return snippet_rows(looks, self._rows, window=self._window, stride=self._stride, batch=self.batch)
+        batch = batch_of(self.batch, self.device, 4)
+        return snippet_rows(looks, self._rows, window=self._window, stride=self._stride, batch=batch)
+
+    def _try_window(self, folder: Path, frames: int) -> None:
+        """Refuse a window that the model was not made for, unless it can take it: some have positions for any."""
+        nothing = (np.zeros((self.short_side, self.short_side, 3), np.uint8),)
+        try:
+            self._rows([[nothing] * self._window])
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = str(error).split("\n")[0]
+            raise InputError(
+                f"backbone 'hub': window is {self._window}, but the model in {folder} takes snippets of {frames} "
+                f"frames ({reason})"
+            ) from None
 
     @torch.inference_mode()
     def _rows(self, snippets: Sequence[Sequence[Look]]) -> NDArray[np.float32]:
@@ -141,8 +175,8 @@ def _load(folder: Path) -> Any:
         from transformers import AutoModel
     except ImportError:
         raise InputError("backbone 'hub' needs transformers: pip install 'untrimmed[hub]'") from None
-    for name in (_FILES[0], _FILES[-1]):
-        if not (folder / name).is_file():
+    for name, there in ((_CONFIG, (folder / _CONFIG).is_file()), (_WHOLE, bool(_weights(folder)))):
+        if not there:
             raise InputError(f"{folder}: has no {name}; expected a folder as transformers' save_pretrained writes it")
     try:
         return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
@@ -157,7 +191,7 @@ def _fetch(name: str) -> Path:
     except ImportError:
         raise InputError("backbone 'hub' needs transformers: pip install 'untrimmed[hub]'") from None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(_FETCHED)))
     except Exception as error:  # its errors have no common base: names, networks, access
         reason = str(error).split("\n")[0]
         raise InputError(
@@ -168,18 +202,30 @@ def _fetch(name: str) -> Path:
 def _by_checksum(expected: str | None) -> Path:
     if expected is None:
         raise InputError("backbone 'hub' needs a model: name a folder, or a model on the hub, with --weights")
-    for file in sorted(weights_folder().glob(f"*/{_FILES[-1]}")):
-        if checksum(file) == expected:
-            return file.parent
+    for folder in sorted(weights_folder().glob("*/")):
+        if _weights(folder) and _checksum(folder) == expected:
+            return folder
     raise InputError(
         f"backbone 'hub': no model with the checksum {expected} in a folder in {weights_folder()}; put it there, or "
         "name its folder"
     )
 
 
+def _weights(folder: Path) -> list[Path]:
+    """The file of weights, or the shards they are cut into; none if there are none."""
+    whole = folder / _WHOLE
+    return [whole] if whole.is_file() else sorted(folder.glob(_SHARDS))
+
+
+def _checksum(folder: Path) -> str:
+    """That of the weights: of one file its SHA-256, of shards the SHA-256 of theirs, one after the other."""
+    sums = [checksum(file) for file in _weights(folder)]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
 def _statistics(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and deviation of the colours that the model takes, in [0, 1]."""
-    file = folder / "preprocessor_config.json"
+    file = folder / _STATISTICS
     if not file.is_file():
         return _MEAN, _DEVIATION
     try:

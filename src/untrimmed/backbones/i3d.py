@@ -32,7 +32,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from untrimmed.backbones.snippets import Look, check_least, clips_of, device_of, middle, read_options, snippet_rows
+from untrimmed.backbones.snippets import (
+    Look,
+    batch_of,
+    check_least,
+    clips_of,
+    device_of,
+    middle,
+    read_options,
+    snippet_rows,
+)
 from untrimmed.backbones.weights import find_weights, load_weights, read_state
 from untrimmed.errors import InputError, nearest
 from untrimmed.grid import SnippetGrid, exact_fps
@@ -269,7 +278,7 @@ class I3DBackbone:
         checksums: stream -> that of its weights.
         files: of the weights, in the order of the streams.
         device: to compute on.
-        batch: snippets at once.
+        batch: snippets at once; None: as many as suit the device.
     """
 
     short_side = _SHORT_SIDE
@@ -281,7 +290,7 @@ class I3DBackbone:
         checksums: Mapping[str, str],
         files: Sequence[Path],
         device: torch.device,
-        batch: int = 8,
+        batch: int | None = None,
     ) -> None:
         self.options, self.batch = options, batch
         self.networks = {stream: networks[stream].to(device) for stream in options.streams}
@@ -290,7 +299,12 @@ class I3DBackbone:
 
     @classmethod
     def from_options(
-        cls, options: Mapping[str, Any], weights: Sequence[str | Path], device: str, expected: str | None
+        cls,
+        options: Mapping[str, Any],
+        weights: Sequence[str | Path],
+        device: str,
+        expected: str | None,
+        batch: int | None = None,
     ) -> Self:
         """From the options of a spec; ``weights`` has a file for each stream in order, or none.
 
@@ -313,7 +327,7 @@ class I3DBackbone:
             file, checksums[stream] = find_weights("i3d", stream, given, sums[number])
             networks[stream] = load_i3d(file, stream)
             files.append(file)
-        return cls(chosen, networks, checksums, files, where)
+        return cls(chosen, networks, checksums, files, where, batch)
 
     def spec(self) -> dict[str, Any]:
         """The spec that makes this backbone, every option with its value."""
@@ -334,7 +348,11 @@ class I3DBackbone:
         """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
         :class:`untrimmed.backbones.Backbone`. Decoding and flow go on in a thread beside the network."""
         return snippet_rows(
-            self._looks(frames), self._rows, window=self.options.window, stride=self.options.stride, batch=self.batch
+            self._looks(frames),
+            self._rows,
+            window=self.options.window,
+            stride=self.options.stride,
+            batch=batch_of(self.batch, self.device, 8),
         )
 
     def _looks(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[Look]:

@@ -79,12 +79,14 @@ def snippet_rows(
 ) -> Iterator[NDArray[np.float32]]:
     """One row for each whole snippet, in order; the looks are taken from a thread of their own.
 
+    If the device's memory does not suffice for a batch, half as many are given from then on.
+
     Args:
         looks: what the network sees of each frame.
         network: N snippets of ``window`` looks each -> (N, C).
         window: frames in a snippet.
         stride: frames from one snippet to the next.
-        batch: snippets given to the network at once.
+        batch: snippets given to the network at once, at least 1.
 
     A video shorter than one snippet is continued with its last look to fill one.
     """
@@ -97,12 +99,32 @@ def snippet_rows(
         if count >= window and (count - window) % stride == 0:
             waiting.append(tuple(held))
         if len(waiting) == batch:
-            yield from network(waiting)
+            batch, rows = _fitting(network, waiting, batch)
+            yield from rows
             waiting = []
     if 0 < count < window:
         waiting.append((*held, *[held[-1]] * (window - count)))
-    if waiting:
-        yield from network(waiting)
+    yield from _fitting(network, waiting, batch)[1]
+
+
+def _fitting(
+    network: Callable[[Sequence[Sequence[Look]]], NDArray[np.float32]], snippets: Sequence[Sequence[Look]], batch: int
+) -> tuple[int, list[NDArray[np.float32]]]:
+    """How many snippets at once fit into memory, at most ``batch``; and the rows of all."""
+    rows: list[NDArray[np.float32]] = []
+    while len(rows) < len(snippets):
+        try:
+            rows += list(network(snippets[len(rows) : len(rows) + batch]))
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+            batch //= 2
+    return batch, rows
+
+
+def batch_of(wanted: int | None, device: torch.device, few: int) -> int:
+    """Snippets at once: those wanted, else ``few``, which keep a CPU busy, or four times as many on a GPU."""
+    return wanted or (few if device.type == "cpu" else 4 * few)
 
 
 def middle(image: NDArray[Any], size: int) -> NDArray[Any]:
@@ -154,5 +176,5 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"device '{name}' is not there; try cpu") from None
+        raise InputError(f"device '{name}' was asked for but is not present; there is always cpu") from None
     return device

@@ -43,7 +43,7 @@ class Published:
         trained_on: data sets.
         licence: of the repository that publishes them, as stated there; ``"not stated"`` if it states none.
         source: where they are had.
-        sha256: of the file; None where it is not known here.
+        sha256: of the file, which one of this name in the weights folder must have; None where it is not known here.
     """
 
     name: str
@@ -112,8 +112,15 @@ def find_weights(backbone: str, stream: str, given: Path | None, expected: str |
             f"{FOLDER_VARIABLE} to its folder"
         )
     for entry in known:
-        if (folder / entry.file).is_file():
-            return folder / entry.file, checksum(folder / entry.file)
+        file = folder / entry.file
+        if file.is_file():
+            actual = checksum(file)
+            if entry.sha256 not in (None, actual):
+                raise InputError(
+                    f"{what}: {file} has the checksum {actual}, but {entry.name} as published has {entry.sha256}; get "
+                    "it again, or name your own file with --weights"
+                )
+            return file, actual
     raise InputError(
         f"{what}: needs weights, and none were given: name the file with --weights, or put it into {folder}; "
         f"{_advice(known)}"

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def detect(
     model: Annotated[Path, typer.Argument(help="A run folder, a model file, or an .onnx file (`untrimmed export`).")],
-    sources: Annotated[list[Path], typer.Argument(help="Video files, .npy files of features, or folders of either.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Video files, folders of features, .npy files of features, or folders of these."),
+    ],
     out: Annotated[Path, typer.Option(help="Results, ActivityNet-style JSON.")] = Path("results.json"),
     report: Annotated[
         Path | None, typer.Option(help="Also a page to watch the detections on, here.", show_default=False)
@@ -39,11 +42,12 @@ def detect(
     from rich.console import Console
     from rich.progress import track
 
-    from untrimmed.cli.sources import FEATURE_SUFFIX, find_sources
+    from untrimmed.cli.sources import find_sources, videos_among
     from untrimmed.cluster import detect_one, detect_with_ray
     from untrimmed.errors import InputError
     from untrimmed.formats import write_detections
     from untrimmed.formats.io import write_text
+    from untrimmed.formats.media import told_apart
     from untrimmed.inference import best_device, collect, load_model
 
     for path in (out, report):
@@ -51,12 +55,17 @@ def detect(
             raise InputError(f"{path}: folder {path.parent} does not exist; make it first")
     console = Console(stderr=True)
     files = find_sources(sources)
+    if note := told_apart(files):
+        typer.echo(note, err=True)
     if model.suffix == ".onnx":
         from untrimmed.export import load_onnx
 
+        if device not in ("auto", "cpu"):
+            raise InputError(f"--device {device}: an ONNX file is computed on the CPU; give the run instead")
         detector = load_onnx(model)
     else:
-        detector = load_model(model, best_device(device))
+        # With Ray only the classes are needed here: the workers compute.
+        detector = load_model(model, best_device(device if ray is None else "cpu"))
     answers: Iterator[tuple[str, Detected]]
     if ray is None:
         answers = ((video_id, detect_one(detector, video_id, file)) for video_id, file in files.items())
@@ -88,9 +97,7 @@ def detect(
         from untrimmed.report.media import link
         from untrimmed.report.viewer import ResultSet, render
 
-        linked = {
-            name: link(file, report, embed=embed) for name, file in files.items() if file.suffix != FEATURE_SUFFIX
-        }
+        linked = {name: link(file, report, embed=embed) for name, file in videos_among(files).items()}
         known = {name: value for name, value in durations.items() if value is not None}
         title = f"Detections of {model}"
         shown_set = ResultSet(detections, str(model))

@@ -38,26 +38,35 @@ def extract(
         show_default=False,
     ),
     device: str = typer.Option("auto", help="That a network computes on: auto, cpu, cuda, cuda:1."),
+    batch: int | None = typer.Option(
+        None, min=1, help="Snippets that a network is given at once; default: by the device.", show_default=False
+    ),
     ray: str | None = typer.Option(None, metavar="[ADDRESS]", help=RAY_HELP, show_default=False),
 ) -> None:
     """Compute snippet features of videos.
 
     Each video is written when it is done: after an interruption the same command goes on where it stopped. A video
     that cannot be read is named at the end and does not stop the others; the exit code is 1 then. A video's id is
-    its file name without suffix. The backbone's own values hold for fps, stride and window if they are not given.
+    its file name without suffix, or more of its path where two have the same. The backbone's own values hold for fps,
+    stride and window if they are not given.
     """
     import os
 
     from untrimmed.backbones import make_backbone
     from untrimmed.extract import extract as run
     from untrimmed.extract import find_videos
+    from untrimmed.formats.media import told_apart
 
     options: dict[str, Any] = {"fps": fps, "stride": stride, "window": window, "flow": flow, "layer": layer}
     options["streams"] = streams.split(",") if streams else None
     given = {name: value for name, value in options.items() if value is not None}
-    made = make_backbone({"name": backbone, "options": given}, weights=weights, device=device)
+    # With Ray the workers compute; this machine may have no GPU.
+    here = device if ray is None else "cpu"
+    made = make_backbone({"name": backbone, "options": given}, weights=weights, device=here, batch=batch)
     on_gpu = str(getattr(made, "device", "cpu")) != "cpu"
     files = find_videos(videos)
+    if note := told_apart(files):
+        print(note, file=sys.stderr)
     count = workers or (1 if on_gpu else os.cpu_count() or 1)
     with _Bar(len(files)) as bar:
         if ray is None:
@@ -65,7 +74,9 @@ def extract(
         else:
             from untrimmed.cluster import extract_with_ray
 
-            outcome = extract_with_ray(files, made, out, address=ray, workers=count, dtype=dtype, progress=bar.show)
+            outcome = extract_with_ray(
+                files, made, out, address=ray, workers=count, device=device, dtype=dtype, progress=bar.show
+            )
     _report(outcome, out)
     if outcome.failed:
         raise typer.Exit(1)

@@ -37,6 +37,10 @@ _DTYPES = ("float16", "float32", "float64")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+class StorageError(InputError):
+    """Features cannot be written where they are to be kept (a full disk), whichever come next."""
+
+
 class Features(Protocol):
     """What can be asked of features, wherever they are kept."""
 
@@ -363,7 +367,8 @@ class FeatureWriter:
             info: further plain values to keep in the index (the source file, problems found in it).
 
         Raises:
-            InputError: if the array does not fit, or cannot be written (a full disk).
+            InputError: if the array does not fit.
+            StorageError: if it cannot be written.
         """
         rows = _as_rows(video_id, array, self.dtype)
         if self._channels is not None and rows.shape[1] != self._channels:
@@ -377,9 +382,9 @@ class FeatureWriter:
         try:
             with atomic_write(self.folder / file, "wb") as stream:
                 np.save(stream, rows, allow_pickle=False)
-        except OSError as error:
-            raise InputError(
-                f"video '{video_id}': its features cannot be written to {self.folder / file} ({error.strerror}); "
+        except (OSError, InputError) as error:
+            raise StorageError(
+                f"video '{video_id}': its features cannot be written to {self.folder / file} ({error}); "
                 "the videos before it are safe, run again to go on"
             ) from None
         self._channels = rows.shape[1]
@@ -418,6 +423,8 @@ def _as_rows(video_id: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
         raise InputError(f"video '{video_id}': {array.shape = } of {array.dtype}, expected (T, C) of numbers")
     with np.errstate(over="ignore"):
         rows = np.ascontiguousarray(array, dtype=dtype)
+    if dtype == "float16" and np.isinf(rows).any() and np.isfinite(array).all():
+        raise InputError(f"video '{video_id}': holds values above 65504, the most of float16; keep float32")
     _check_finite(f"video '{video_id}' as {dtype}", rows, 0)
     return rows
 

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.features import FeatureWriter, StorageError
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations
 
@@ -119,6 +119,8 @@ def import_features(
                 duration = durations.get(video_id)
                 writer.add(video_id, rows, grid or even_grid(video_id, len(rows), duration), duration)
                 found.done.append(video_id)
+            except StorageError:
+                raise
             except InputError as error:
                 found.failed[video_id] = str(error)
             progress(number + 1, len(pairs))
@@ -312,7 +314,7 @@ def _read_torch(path: Path, key: str | None) -> Array:
         content = content[_chosen(str(path), [str(name) for name in content], key)]
     if not isinstance(content, torch.Tensor):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a tensor")
-    return np.asarray(content.float().numpy())
+    return np.asarray(content.detach().float().numpy())
 
 
 def _read_hdf5(path: Path, key: str | None) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,25 @@ def test_a_model_is_found_again_by_its_checksum(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "weights").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="no model with the checksum"):
         make_backbone(backbone.spec())
+
+
+def test_a_model_in_shards(tmp_path: Path) -> None:
+    whole = make_backbone("hub", weights=[save(tmp_path / "whole", "videomae")], device="cpu")
+    transformers.AutoModel.from_pretrained(tmp_path / "whole").save_pretrained(tmp_path / "cut", max_shard_size="10KB")
+    assert len(list((tmp_path / "cut").glob("model-*.safetensors"))) > 1
+    cut = make_backbone("hub", weights=[tmp_path / "cut"], device="cpu")
+    np.testing.assert_array_equal(list(cut.stream(images(4))), list(whole.stream(images(4))))
+    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted((tmp_path / "cut").glob("*.safetensors"))]
+    assert cut.spec()["weights_sha256"] == hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def test_a_window_that_the_model_cannot_take_is_refused_at_once(tmp_path: Path) -> None:
+    folder = save(tmp_path / "mae", "videomae")
+    with pytest.raises(InputError, match=r"window is 8, but the model in .*mae takes snippets of 4 frames"):
+        make_backbone({"name": "hub", "options": {"window": 8}}, weights=[folder], device="cpu")
+    free = save(tmp_path / "jepa", "vjepa2")
+    backbone = make_backbone({"name": "hub", "options": {"window": 8}}, weights=[free], device="cpu")
+    assert len(list(backbone.stream(images(16)))) == 2
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from torch import nn
 
 from untrimmed.backbones import make_backbone, recipe_of
 from untrimmed.backbones.i3d import I3D, I3DBackbone, MaxPool, Unit, same_padding
-from untrimmed.backbones.weights import checksum
+from untrimmed.backbones.weights import checksum, find_weights, published
 from untrimmed.errors import InputError
 from untrimmed.extract import extract, extract_features
 from untrimmed.formats.features import FeatureStore
@@ -231,6 +232,21 @@ def test_a_model_finds_weights_again_by_their_checksum(
     monkeypatch.setenv("UNTRIMMED_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match=r"no weights with the checksum [0-9a-f]{64} in"):
         make_backbone(backbone.spec())
+
+
+def test_a_file_of_a_published_name_must_have_its_checksum(
+    weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = published("i3d", "rgb")[0]
+    monkeypatch.setenv("UNTRIMMED_WEIGHTS", str(weights["rgb"].parent))
+    for sha256, fits in ((checksum(weights["rgb"]), True), ("0" * 64, False)):
+        monkeypatch.setattr("untrimmed.backbones.weights.CATALOG", (replace(entry, sha256=sha256),))
+        if fits:
+            assert find_weights("i3d", "rgb", None, None) == (weights["rgb"], sha256)
+            continue
+        with pytest.raises(InputError, match=f"but i3d-rgb-kinetics as published has {sha256}; get it again"):
+            find_weights("i3d", "rgb", None, None)
+        assert find_weights("i3d", "rgb", weights["rgb"], None)[0] == weights["rgb"]
 
 
 def test_processes_give_the_features_of_one(weights: dict[str, Path], clip: Path, tmp_path: Path) -> None:
