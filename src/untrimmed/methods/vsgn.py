@@ -15,6 +15,8 @@ What the paper leaves open, and how it is settled
 - Skip connection: convolution and ReLU on the encoder's level, added to the deconvolved coarser level, smoothed.
 - Whose features M_adj and M_scr read: the finest level of the decoder. How M_adj reads them and in which unit it
   answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window.
+- L_scr: the curves of action, start and end weigh the same, as in the released code; the paper refers to BSN's loss, in
+  which that of action counts twice.
 - Start and end regions: a tenth of the length to either side, as BSN's paper says, but at least 1.5 steps.
 - Anchors and what becomes of them are cut to the piece that holds the anchor's centre before they are matched, and
   when detections are made. The loss of M_loc sees them uncut, since a cut end has no gradient to bring it back.
