@@ -143,8 +143,6 @@ def train(
     if _validates_on_test(recipe):
         say(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
     fingerprint = json.dumps(_what_is_learned(recipe.to_dict()), sort_keys=True)
-    if processes.world > 1:
-        fingerprint += f" in {processes.world} processes"
     if processes.first:
         _prepare(out, recipe, resume)
     _make_deterministic(recipe.train.seed)

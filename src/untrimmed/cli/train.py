@@ -23,7 +23,7 @@ def train(
     """Train a method; then detect in the test subset, score it and write a report.
 
     The folder holds config.yaml, model.safetensors, log.jsonl, results.json, metrics.json and report.html.
-    Ctrl-C stops after the step in hand; --resume goes on to the same bits. On several GPUs or processes:
+    Ctrl-C or SIGTERM stops after the step in hand; --resume goes on to the same bits. On several GPUs or processes:
     torchrun --nproc-per-node 2 -m untrimmed train ...
     """
     from contextlib import ExitStack
@@ -47,7 +47,8 @@ def train(
         try:
             result = run(recipe, out, device=where, resume=resume, watcher=bar, say=say, processes=processes)
         except InterruptedTraining:
-            say(f"stopped; go on with: untrimmed train {config} ... --out {out} --resume")
+            start = f"torchrun --standalone --nproc-per-node {processes.world} -m " if processes.world > 1 else ""
+            say(f"stopped; go on with: {start}untrimmed train {config} ... --out {out} --resume")
             raise
         if not processes.first:
             return

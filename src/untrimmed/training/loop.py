@@ -56,7 +56,7 @@ class Watcher(Protocol):
 
 
 class InterruptedTraining(KeyboardInterrupt):
-    """Ctrl-C was pressed; the state was saved after the step in hand."""
+    """Ctrl-C or a signal to end asked for it; the state was saved after the step in hand."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ def fit(
     Raises:
         InputError: if there is nothing to resume, or it has another fingerprint.
         NonFiniteLossError: if the loss is no finite number; what was saved before stays.
-        InterruptedTraining: after Ctrl-C, with the state saved.
+        InterruptedTraining: after Ctrl-C or SIGTERM, with the state saved.
     """
     training = _Training(model, step, feed, settings, out, evaluate, fingerprint, watcher, processes)
     if resume:
@@ -141,6 +141,14 @@ class _Training:
 
     def restore(self) -> None:
         state = load_state(self.last)
+        others = state.get("random_of_others", [])
+        world = 1 + len(others)
+        if world != self.processes.world:
+            start = f"torchrun --standalone --nproc-per-node {world} -m untrimmed" if world > 1 else "untrimmed"
+            raise InputError(
+                f"{self.last}: was written by {world} {'processes' if world > 1 else 'process'}, and goes on with as "
+                f"many, not {self.processes.world}: {start} train ... --resume"
+            )
         if state.get("fingerprint") != self.fingerprint:
             raise InputError(
                 f"{self.last}: was written with another config; resume with the config of that run, or train into "
@@ -150,7 +158,6 @@ class _Training:
         self.step.load_state_dict(state["step"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
-        others = state.get("random_of_others", [])
         set_random_state([state["random"], *others][self.processes.rank])
         self.at, self.log_size = _Position(**state["position"]), state["log_size"]
 
@@ -254,7 +261,8 @@ class _Training:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the loop to stop after the step in hand; a second one stops at once."""
+    """Ctrl-C, or SIGTERM as schedulers of clusters send it, asks the loop to stop after the step in hand; a second
+    one stops at once."""
     asked = False
 
     def ask(number: int, frame: Any) -> None:
@@ -264,11 +272,12 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         asked = True
 
     try:
-        before = signal.signal(signal.SIGINT, ask)
+        before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # only the main thread may handle signals; elsewhere nobody presses Ctrl-C
         yield lambda: False
         return
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

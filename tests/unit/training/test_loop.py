@@ -19,6 +19,7 @@ from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.training.log import JsonLines, read_log
 from untrimmed.training.loop import InterruptedTraining, fit
 from untrimmed.training.optim import GradientStep
+from untrimmed.training.processes import Processes
 from untrimmed.training.settings import OptimSettings, TrainSettings
 
 CPU = torch.device("cpu")
@@ -129,17 +130,19 @@ def test_best_weights_are_kept_when_asked_for(tmp_path: Path) -> None:
     assert torch.equal(next(model.parameters()), seen[1])
 
 
-def test_interrupt_saves_after_the_step_in_hand_and_resumes(tmp_path: Path) -> None:
-    class PressCtrlC(StopAfter):
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_after_the_step_in_hand_and_resumes(tmp_path: Path, asked: signal.Signals) -> None:
+    class Ask(StopAfter):
         def step(self, epoch: int, step: int, steps: int, values: dict[str, float]) -> None:
             self.left -= 1
             if self.left == 0:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), asked)
 
     settings = SETTINGS.model_copy(update={"checkpoint_minutes": 60.0})
     whole, _ = run(tmp_path / "whole", settings)
     with pytest.raises(InterruptedTraining):
-        run(tmp_path / "cut", settings, watcher=PressCtrlC(6))
+        run(tmp_path / "cut", settings, watcher=Ask(6))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert load_state(tmp_path / "cut/state/last.pt")["position"]["total_steps"] == 6
     resumed, _ = run(tmp_path / "cut", settings, resume=True)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
@@ -151,6 +154,16 @@ def test_resume_refuses_another_config_and_a_missing_state(tmp_path: Path) -> No
     run(tmp_path / "a", fingerprint="one")
     with pytest.raises(InputError, match="another config"):
         run(tmp_path / "a", fingerprint="two", resume=True)
+
+
+def test_resume_refuses_another_number_of_processes(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(InputError, match="by 1 process, and goes on with as many, not 2: untrimmed train"):
+        run(tmp_path, resume=True, processes=Processes(1, 2))
+    state = load_state(tmp_path / "state/last.pt")
+    save_state(tmp_path / "state/last.pt", {**state, "random_of_others": [state["random"]]})
+    with pytest.raises(InputError, match=r"by 2 processes, .* not 1: torchrun --standalone --nproc-per-node 2 -m"):
+        run(tmp_path, resume=True)
 
 
 def test_an_epoch_without_windows_is_an_error(tmp_path: Path) -> None:
