@@ -4,8 +4,9 @@ What comes in
 - A folder with one file a video, named by its id: ``.npy``, ``.npz``, ``.csv`` (with or without a header), ``.pt``,
   ``.pth`` (a tensor, read with ``weights_only``), ``.h5``, ``.hdf5``; or one HDF5 file with a data set or group a
   video. Files with several arrays must have one that is called ``features`` or ends in it, or the name is told.
-- ``(T, C)`` or ``(C, T)``: the axis that is the same in all videos is C. Where both are, as in features rescaled to a
-  fixed length, a usual width decides, or it must be told. Axes of length 1 are dropped.
+- ``(T, C)`` or ``(C, T)``: the axis that is the same in all videos, or in more than the other, is C; a video with
+  another C is left out. Where both are the same, as in features rescaled to a fixed length, a usual width decides, or
+  it must be told. Axes of length 1 are dropped.
 - Ids with or without the ``v_`` of ActivityNet's files, where the annotations are given.
 
 When it is
@@ -22,6 +23,7 @@ import importlib
 import pickle
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -100,14 +102,17 @@ def import_features(
         What was done, and what was left out and why.
 
     Raises:
-        InputError: if there is nothing to import, the layout cannot be told, or times are not known.
+        InputError: if there is nothing to import, ``out`` is the source, the layout cannot be told, or times are not
+            known.
     """
+    if Path(out).resolve() == Path(source).resolve():
+        raise InputError(f"{out}: is the folder to import from; its files would be overwritten, so choose another")
     files = _open(Path(source), key)
     found = Imported()
     pairs = _pairs(files, annotations, found)
     if not pairs:
         raise InputError(f"{source}: none of its {len(files)} features belongs to a video of the annotations")
-    transpose = _transposed(source, files, list(files)[:_SAMPLE], layout)
+    transpose, width = _layout(source, files, list(files)[:_SAMPLE], layout)
     durations = {video.id: video.duration for video in annotations or ()}
     if grid is None:
         _warn_of_times(source, files, pairs, durations, transpose)
@@ -116,6 +121,9 @@ def import_features(
         for number, (stored, video_id) in enumerate(pairs.items()):
             try:
                 rows = _rows(files[stored](), transpose)
+                if width is not None and rows.shape[1] != width:
+                    hint = "; it looks transposed" if len(rows) == width else ""
+                    raise InputError(f"{rows.shape[1]} channels, where most have {width}{hint}")
                 duration = durations.get(video_id)
                 writer.add(video_id, rows, grid or even_grid(video_id, len(rows), duration), duration)
                 found.done.append(video_id)
@@ -160,29 +168,30 @@ def _pairs(files: Mapping[str, Any], annotations: Annotations | None, found: Imp
     return pairs
 
 
-def _transposed(source: str | Path, files: Mapping[str, Any], names: list[str], layout: Layout) -> bool:
-    """Whether the arrays are (C, T)."""
-    if layout != "auto":
-        return layout == "CT"
+def _layout(source: str | Path, files: Mapping[str, Any], names: list[str], layout: Layout) -> tuple[bool, int | None]:
+    """Whether the arrays are (C, T), and the C that most have; None if none can be read."""
     shapes = []
     for name in names:
         try:
             shapes.append(_squeezed(files[name]()).shape)
         except InputError:
             continue  # it is met again, and reported, when its turn comes
-    constant = [len({shape[axis] for shape in shapes}) == 1 for axis in (0, 1)]
     if not shapes:
-        return False
-    if constant == [False, False]:
-        raise InputError(f"{source}: no axis of the arrays is the same in all videos; are they of one extractor?")
-    if constant[0] != constant[1]:
-        return constant[0]
-    usual = [shapes[0][axis] in _WIDTHS for axis in (0, 1)]
-    if usual[0] == usual[1]:
+        return layout == "CT", None
+    (first, alike), (second, alike_too) = (Counter(each).most_common(1)[0] for each in zip(*shapes, strict=True))
+    if layout != "auto":
+        transposed = layout == "CT"
+    elif 2 * max(alike, alike_too) <= len(shapes):
+        raise InputError(f"{source}: no axis of the arrays is the same in most videos; are they of one extractor?")
+    elif alike != alike_too:
+        transposed = alike > alike_too
+    elif (first in _WIDTHS) != (second in _WIDTHS):
+        transposed = first in _WIDTHS
+    else:
         raise InputError(
             f"{source}: arrays of shape {shapes[0]} may be (T, C) or (C, T); say which with --layout TC or CT"
         )
-    return usual[0]
+    return transposed, first if transposed else second
 
 
 def _warn_of_times(

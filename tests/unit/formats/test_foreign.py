@@ -128,6 +128,42 @@ def test_a_bad_video_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "cannot be read as features" in found.failed["text"]
 
 
+@pytest.mark.parametrize("layout", ["auto", "TC"])
+def test_videos_that_deviate_from_most_are_named(tmp_path: Path, layout: Any) -> None:
+    content = {f"v{number}": np.ones((20 + number, 64)) for number in range(6)}
+    content |= {"a": np.ones((30, 63)), "b": np.ones((64, 33))}
+    found = import_features(save_all(tmp_path / "source", content), tmp_path / "out", grid=GRID, layout=layout)
+    assert found.done == [f"v{number}" for number in range(6)]
+    assert found.failed == {
+        "a": "63 channels, where most have 64",
+        "b": "33 channels, where most have 64; it looks transposed",
+    }
+
+
+def test_a_usual_width_decides_where_all_arrays_have_one_shape(tmp_path: Path) -> None:
+    for transposed in (False, True):
+        array = np.ones((400, 100)) if transposed else np.ones((100, 400))
+        source = save_all(tmp_path / f"source{transposed}", {"a": array, "b": array})
+        import_features(source, tmp_path / f"out{transposed}", grid=GRID)
+        assert FeatureStore.open(tmp_path / f"out{transposed}").length("a") == 100
+
+
+def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
+    source = save_all(tmp_path / "source", {"a": np.ones((5, 64)), "b": np.ones((6, 64))})
+    before = (source / "a.npy").read_bytes()
+    with pytest.raises(InputError, match="source: is the folder to import from"):
+        import_features(source, tmp_path / "x" / ".." / "source", grid=GRID)
+    assert (source / "a.npy").read_bytes() == before
+    assert not (source / "index.json").exists()
+
+
+def test_tensors_that_were_to_be_trained(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "source").mkdir()
+    torch.save(torch.ones(5, 64, requires_grad=True), tmp_path / "source" / "a.pt")
+    assert import_features(tmp_path / "source", tmp_path / "out", grid=GRID, layout="TC").done == ["a"]
+
+
 def test_even_grid_is_exact() -> None:
     grid = even_grid("v", 3, 10.1)
     assert grid.steps_to_seconds(3) == pytest.approx(10.1, abs=1e-12)
