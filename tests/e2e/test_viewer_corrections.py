@@ -373,6 +373,7 @@ def test_any_name_will_do(browser: Any, tmp_path: Path, name: str) -> None:
     assert opened.locator("#work").inner_text() == "No corrections yet."
     opened.locator("button.found").click()
     opened.keyboard.press("a")
+    assert truths(opened) == [f"{name}, 0:03.0 to 0:04.0, truth, added"]
     opened.reload()
     opened.wait_for_selector("html[data-ready]")
     assert truths(opened) == [f"{name}, 0:03.0 to 0:04.0, truth, added"]

@@ -76,6 +76,22 @@ def test_view_serves_seeks_and_saves_beside_the_truth(browser: Any, shown: Any, 
     assert "hop" in saved.videos["first"].instances.labels
 
 
+def test_videos_that_are_links_to_elsewhere_are_not_given_out_and_that_is_said(
+    browser: Any, shown: Any, tmp_path: Path
+) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "first.mp4").symlink_to(shown.folder / "videos" / "first.mp4")
+    with serving("view", shown.folder / "mine.json", "--video", links) as (address, process):
+        with opened(browser, address) as page:
+            said = page.locator("p.note").all_inner_texts()
+            assert said[0] == f"1 video without a file in {links}."
+            assert said[1].startswith("1 video not given out: a link leads out of the folder")
+            assert page.locator("#no-video").is_visible()
+        process.send_signal(signal.SIGINT)
+        assert "1 video not given out, e.g. " in process.communicate(timeout=20)[1]
+
+
 def test_a_tab_of_an_earlier_server_cannot_save_into_another_project(browser: Any, shown: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_bytes((shown.folder / "mine.json").read_bytes())
     with serving("view", tmp_path / "mine.json") as (address, _):

@@ -129,14 +129,15 @@ def serve_page(
         port: to listen at; 0 for a free one.
         key: what the corrections of the page belong to; others are not saved.
     """
+    from untrimmed.evaluation.text import counted
     from untrimmed.report.serve import ADDRESS, Site, make_server, shared_files
 
     shared = shared_files(files, place)
     site = Site("", {unquote(url): file for url, file in shared.values()}, truth, beside, key)
     server = make_server(site, port)
     site.page = written({video_id: url for video_id, (url, _) in shared.items()})
-    for video_id in files.keys() - shared.keys():
-        typer.echo(f"{files[video_id]}: not given out: {OUTSIDE}", err=True)
+    if left := [file for video_id, file in files.items() if video_id not in shared]:
+        typer.echo(f"{counted(len(left), 'video')} not given out, e.g. {left[0]}: {OUTSIDE}", err=True)
     typer.echo(f"open http://{ADDRESS}:{server.server_port}/ (Ctrl-C ends it)")
     with contextlib.suppress(KeyboardInterrupt), server:
         server.serve_forever()
