@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from untrimmed.backbones import make_backbone
 from untrimmed.formats import write_annotations, write_detections
+from untrimmed.inference import MODEL_FILE, Detector
+from untrimmed.methods.catalog import make_method
+from untrimmed.recipe import load
 from untrimmed.types import Annotations, Detections, Instances, Video
+from untrimmed.video import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -39,6 +45,23 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     names: dict[str, Any] = {"__name__": "example"}
     for block in blocks_of(page, "python"):
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """On a run of a network that has learnt nothing, which detects something all the same."""
+    (block,) = blocks_of(ROOT / "README.md", "python")
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter("clip.mp4", fps=15, size=(96, 64), preset="ultrafast") as writer:
+        for number in range(60):
+            writer.write(np.full((64, 96, 3), 4 * number, np.uint8))
+    backbone, recipe = make_backbone("motion"), load("demo/vsgn")
+    settings = dict(recipe.method)
+    network = make_method(settings.pop("name"), settings, backbone.channels, 1).eval()
+    Path("run").mkdir()
+    spec, grid = backbone.spec(), backbone.grid
+    Detector(network, recipe, ("jump",), backbone.channels, None, spec, grid).save(Path("run") / MODEL_FILE)
+    exec(compile(block, "README.md", "exec"), {"__name__": "example"})
+    assert re.fullmatch(r"clip +[\d.]+ +[\d.]+ +[\d.]+  jump", capsys.readouterr().out.splitlines()[0])
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
