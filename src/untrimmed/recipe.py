@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -220,7 +220,14 @@ def _held_out(training: Annotations, holdout: Holdout) -> set[str]:
     return {video_id for name in order[: int(count)] for video_id in groups[name]}
 
 
-def _without_labels(annotations: Annotations, labels: tuple[str, ...]) -> Annotations:
+def judged(truth: Annotations, ignored: Collection[str], protocol: str) -> Annotations:
+    """The truth as it is scored: without the ignored labels, which would be classes that nothing is ever detected of,
+    but with the one, if any, by which the protocol excuses detections."""
+    excusing = PROTOCOLS[protocol].ambiguous
+    return _without_labels(truth, [label for label in ignored if label != excusing])
+
+
+def _without_labels(annotations: Annotations, labels: Collection[str]) -> Annotations:
     if not labels:
         return annotations
     videos = {}

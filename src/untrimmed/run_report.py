@@ -13,6 +13,7 @@ from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
 from untrimmed.methods.catalog import method_title
+from untrimmed.recipe import judged
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
@@ -41,11 +42,11 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
     if not (run / RESULTS_FILE).exists():
         raise InputError(f"{run}: has no {RESULTS_FILE}: the recipe names no test subset, so there is nothing to show")
     detections = read_detections(run / RESULTS_FILE)
-    truth = read_annotations(config["data"]["annotations"])
-    part = truth.subset(config["data"]["test"])
-    subset = config["data"]["test"] or "all"
     rules = config["evaluate"]
     protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
+    truth = judged(read_annotations(config["data"]["annotations"]), config["data"]["ignore_labels"], protocol)
+    part = truth.subset(config["data"]["test"])
+    subset = config["data"]["test"] or "all"
     result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
     facts = score_facts(result)
     facts += [("parameters", f"{metrics['training']['parameters']:,}"), ("seconds", f"{metrics['seconds']:,.0f}")]

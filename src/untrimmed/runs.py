@@ -41,7 +41,7 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
 from untrimmed.methods.catalog import make_method
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
-from untrimmed.recipe import Recipe, split
+from untrimmed.recipe import Recipe, judged, split
 from untrimmed.training.loop import Watcher, fit
 from untrimmed.training.optim import make_step
 from untrimmed.training.processes import ALONE, Processes
@@ -227,10 +227,11 @@ def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...
 
 
 def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
-    """The scores of detections in some videos, against the truth with all its labels; detections of a class-agnostic
-    method, which have none, are scored as segments of any label."""
-    truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
+    """The scores of detections in some videos, see :func:`untrimmed.recipe.judged`; detections of a class-agnostic
+    method, which have no label, are scored as segments of any."""
     rules, name = recipe.evaluate, videos.subsets[0] or "all"
+    whole = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
+    truth = judged(whole, recipe.data.ignore_labels, rules.protocol)
     blind = without_labels(detections)
     return evaluate(
         detections, truth, rules.protocol, subset=name, tious=rules.tiou, lengths=rules.lengths, any_label=blind

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from untrimmed.formats import write_annotations
+from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import load_model
-from untrimmed.recipe import recipe_of
+from untrimmed.recipe import Recipe, recipe_of
+from untrimmed.run_report import write_run_report
 from untrimmed.runs import train
 from untrimmed.types import Annotations, Instances, Video
 
@@ -71,24 +72,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(world: Path, out: Path, name: str, annotations: str, **method: Any) -> float:
-    """The mean mAP over tIoU 0.3:0.1:0.5 on the test videos."""
-    plan = recipe_of(
+def plan(annotations: Path, name: str, epochs: int = 25, ignored: tuple[str, ...] = (), **method: Any) -> Recipe:
+    return recipe_of(
         {
             "data": {
-                "annotations": str(world / annotations),
-                "features": str(world / "features"),
+                "annotations": str(annotations),
+                "features": str(annotations.parent / "features"),
                 "validation": None,
+                "ignore_labels": ignored,
             },
             "windows": {"kind": "segments", "length": LENGTH},
             "method": {"name": name, **METHODS[name], **method},
-            "train": {"epochs": 25, "batch_size": 8, "optim": {"name": "adam", "lr": 1e-2}},
+            "train": {"epochs": epochs, "batch_size": 8, "optim": {"name": "adam", "lr": 1e-2}},
             "postprocess": {"nms": [{"method": "hard", "threshold": 0.5}]},
             "evaluate": {"tiou": [0.3, 0.4, 0.5]},
         },
         name,
     )
-    result = train(plan, out, device=torch.device("cpu"))
+
+
+def trained(world: Path, out: Path, name: str, annotations: str, **method: Any) -> float:
+    """The mean mAP over tIoU 0.3:0.1:0.5 on the test videos."""
+    result = train(plan(world / annotations, name, **method), out, device=torch.device("cpu"))
     assert result.evaluation is not None
     return float(np.mean(list(result.evaluation.to_dict()["mAP"].values())))
 
@@ -109,3 +114,17 @@ def test_a_model_with_acgnet_is_stored_and_detects(world: Path, tmp_path: Path) 
     assert len(found)
     ((_, curves),) = detector.curves(detector.features_of(world / "features" / "v50.npy"), ["v50"])
     assert {"attention", *CLASSES} <= set(curves.values)
+
+
+def test_ignored_labels_count_neither_in_the_scores_of_a_run_nor_on_its_page(world: Path, tmp_path: Path) -> None:
+    videos = list(read_annotations(world / "weak.json"))
+    both = Instances([(1, 2), (3, 9)], ("jump", "vague"))
+    videos[-1] = replace(videos[-1], instances=both)
+    write_annotations(Annotations.of(videos), tmp_path / "odd.json")
+    (tmp_path / "features").symlink_to(world / "features")
+    recipe = plan(tmp_path / "odd.json", "basnet", epochs=1, ignored=("vague",))
+    result = train(recipe, tmp_path / "run", device=torch.device("cpu"))
+    assert result.detector.classes == CLASSES
+    assert result.evaluation is not None
+    assert set(result.evaluation.classes) == set(CLASSES)
+    assert "vague" not in write_run_report(tmp_path / "run").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from untrimmed.errors import InputError
-from untrimmed.recipe import DataSettings, EvaluateSettings, split
+from untrimmed.recipe import DataSettings, EvaluateSettings, judged, split
 from untrimmed.types import Annotations, Instances, Video
 
 
@@ -58,6 +58,15 @@ def test_ignored_labels_that_no_video_has() -> None:
     ):
         split(annotations, settings(test=None, ignore_labels=("Ambigous",)))
     assert len(split(annotations, settings(test=None, ignore_labels=("Ambiguous",)))["training"]) == 1
+
+
+def test_ignored_labels_are_no_classes_of_the_score_but_where_they_excuse_detections() -> None:
+    instances = Instances([[0, 1], [2, 3], [4, 5]], ("run", "Ambiguous", "other"))
+    truth = Annotations.of([Video("a", "test", 9.0, instances=instances), Video("b", "test", video_labels=("other",))])
+    for protocol, labels in (("activitynet", ("run",)), ("hacs", ("run",)), ("thumos14", ("Ambiguous", "run"))):
+        scored = judged(truth, ("Ambiguous", "other"), protocol)
+        assert (tuple(scored.videos), scored.video_labels) == (("a", "b"), labels)
+    assert judged(truth, (), "activitynet") is truth
 
 
 @pytest.mark.parametrize(
