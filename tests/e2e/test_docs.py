@@ -41,6 +41,11 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     truth = Annotations.of([Video("v", "test", 10.0, instances=Instances([[1.0, 2.0]], ("jump",)))])
     results = Detections.of([("v", "jump", 1.0, 2.0, 0.9)])
     write_annotations(truth, "truth.json")
+    write_annotations(truth, "thumos14.json")
+    Path("videos").mkdir()
+    with VideoWriter("videos/v.mp4", fps=10, size=(96, 64), preset="ultrafast") as writer:
+        for _ in range(10):
+            writer.write(np.zeros((64, 96, 3), np.uint8))
     write_detections(results, "results.json.gz")
     names: dict[str, Any] = {"__name__": "example"}
     for block in blocks_of(page, "python"):
