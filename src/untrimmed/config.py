@@ -6,6 +6,7 @@ their place, ``thumos14/vsgn``; any path works as well.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -27,6 +28,20 @@ def shipped() -> dict[str, Path]:
     """The configs of the package: name (``thumos14/vsgn``) -> file, sorted."""
     root = Path(str(resources.files("untrimmed"))) / "configs"
     return {str(file.relative_to(root).with_suffix("")): file for file in sorted(root.rglob("*.yaml"))}
+
+
+def header(file: Path) -> dict[str, str]:
+    """What the comment above a config says: ``Paper``, ``Command``, ``Published``, ... and, under ``""``, the title.
+
+    A sentence that goes on in the next lines is one line here.
+    """
+    parts: dict[str, list[str]] = {"": []}
+    for line in itertools.takewhile(lambda line: line.startswith("#"), read_text(file).splitlines()):
+        key = re.match(r"# ([A-Z][a-z]+):", line)
+        if key:
+            parts[key[1]] = []
+        parts[list(parts)[-1]].append(line[key.end() if key else 1 :].strip())
+    return {key: " ".join(lines) for key, lines in parts.items()}
 
 
 def find(name: str | Path) -> Path:

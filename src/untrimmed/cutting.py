@@ -38,6 +38,9 @@ _REACH = 0.25
 _ROUNDING = 1e-9
 """Seconds, or strides, that are no difference."""
 
+_MOST = 100_000
+"""Pieces of a recording."""
+
 
 class Piece(NamedTuple):
     """A part of a recording as a video of its own: ``[start, end)`` in seconds of the recording."""
@@ -69,11 +72,11 @@ def cut(
         of a recording too (its subject); ``recording`` and ``recording_start`` are added to them.
 
     Raises:
-        InputError: if a duration is unknown, a recording has labels without segments, a subset does not exist, or a
-            piece would have the name of another.
+        InputError: if a duration is unknown, a recording has labels without segments or would make more than 100,000
+            pieces, a subset does not exist, or a piece would have the name of another.
     """
-    if not length > 0:
-        raise InputError(f"length of a piece is {length}, expected seconds above 0")
+    if not 0 < length < np.inf:
+        raise InputError(f"length of a piece is {length}, expected finite seconds above 0")
     for name in at_background:
         if name not in annotations.subsets:
             raise InputError(f"no video is in subset '{name}': {nearest(name, annotations.subsets)}")
@@ -81,6 +84,11 @@ def cut(
     for video in annotations:
         if video.duration is None:
             raise InputError(f"video {video.id}: its duration is not known, so it cannot be cut; add it")
+        if video.duration / length > _MOST:
+            raise InputError(
+                f"video {video.id}: its {video.duration} s would make more than {_MOST:,} pieces of {length} s; "
+                "cut longer ones"
+            )
         if video.video_labels:
             raise InputError(
                 f"video {video.id}: has labels without segments ({', '.join(video.video_labels)}), and nobody knows "

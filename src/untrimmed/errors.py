@@ -2,7 +2,7 @@
 
 Everything that is the fault of an input (a file, an option, a video) is raised as an
 :class:`UntrimmedError`; the command line prints its message as one line and exits with code 2.
-Anything else that escapes is a defect of the program and keeps its traceback.
+Anything else that escapes, but for an :class:`OSError`, is a defect of the program and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from untrimmed.data.batch import Batch
 from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
-from untrimmed.formats.io import atomic_write
+from untrimmed.formats.io import atomic_write, check_file
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import Detector
 from untrimmed.layers.conv import pad_steps
@@ -106,6 +106,7 @@ def export_onnx(detector: Detector, path: str | Path) -> Path:
     if name not in EXPORTABLE:
         raise InputError(f"method '{name}' cannot be exported to ONNX; these can: {', '.join(EXPORTABLE)}")
     _need("onnx", "onnxscript")
+    check_file(path)
     method: Any = detector.method.cpu().eval()
     multiple = int(method.multiple)
     clip, wiring = _example(method, multiple)

@@ -118,6 +118,30 @@ def test_one_bad_source_does_not_stop_the_others(tiny: Path, finished: Path, tmp
     assert not (tmp_path / "none.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "target", "message"),
+    [
+        ("--out", "found.foo", "should end in one of .json"),
+        ("--out", "found.eaf", "elan has no form for results"),
+        ("--out", "nowhere/found.json", "does not exist; make it first"),
+        ("--vtt", "full", "is a folder that holds files"),
+        ("--vtt", "all.vtt", "a .vtt file holds 1 video, not 3"),
+        ("--report", "full", "is a folder, expected the name of a file"),
+    ],
+)
+def test_targets_are_looked_at_before_anything_is_detected(
+    tiny: Path, finished: Path, tmp_path: Path, option: str, target: str, message: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    sources = [tiny / "features" / f"test20{number}.npy" for number in range(3)]
+    given = {"--out": tmp_path / "r.json", option: tmp_path / target}
+    done = run("detect", finished, *sources, *(word for pair in given.items() for word in pair), code=2)
+    assert message in done.stderr
+    assert "detections in" not in done.stdout
+    assert not (tmp_path / "r.json").exists()
+
+
 def test_view_writes_a_page(tiny: Path, finished: Path, tmp_path: Path) -> None:
     page = tmp_path / "view.html"
     run("view", finished / "results.json", "--truth", tiny / "truth.json", "--out", page)

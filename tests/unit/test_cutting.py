@@ -153,7 +153,7 @@ def test_features_of_a_piece_are_what_its_frames_would_have_given(tmp_path: Path
     [
         (Video("r"), 10.0, "its duration is not known"),
         (Video("r", duration=50.0, video_labels=("run",)), 10.0, r"labels without segments \(run\)"),
-        (Video("r", duration=50.0), 0.0, "expected seconds above 0"),
+        (Video("r", duration=50.0), 0.0, "expected finite seconds above 0"),
     ],
 )
 def test_what_cannot_be_cut_is_said(video: Video, length: float, message: str) -> None:
@@ -171,6 +171,25 @@ def test_pieces_without_a_snippet_are_said(tmp_path: Path) -> None:
     pieces = cut(Annotations.of([recording()]), 40.0, features=features)
     with pytest.raises(InputError, match=r"video r_01: \[40.0, 80.0\) s of r hold no whole snippet"):
         cut_features(pieces, features, tmp_path)
+
+
+@pytest.mark.parametrize("length", [float("inf"), float("nan"), -1.0])
+def test_lengths_that_are_none(length: float) -> None:
+    with pytest.raises(InputError, match="expected finite seconds above 0"):
+        cut(Annotations.of([recording()]), length)
+
+
+def test_pieces_beyond_number() -> None:
+    with pytest.raises(InputError, match=r"^video r: its 100.0 s would make more than 100,000 pieces of 1e-09 s"):
+        cut(Annotations.of([recording()]), 1e-9)
+
+
+def test_the_folder_of_pieces_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("video,label,start,end\nr,a,0,1\n")
+    arguments = ["cut", str(tmp_path / "truth.csv"), "--length", "40", "--out", str(tmp_path / "truth.csv")]
+    failed = CliRunner().invoke(app, arguments).exception
+    assert isinstance(failed, InputError)
+    assert str(failed) == f"{tmp_path / 'truth.csv'}: is a file, expected a folder to write into"
 
 
 def test_the_command(tmp_path: Path) -> None:

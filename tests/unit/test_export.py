@@ -139,3 +139,11 @@ def test_mistakes(tmp_path: Path) -> None:
         load_onnx(tmp_path / "text.onnx")
     with pytest.raises(InputError, match="'basnet' cannot be exported to ONNX; these can: segtad, vsgn"):
         export_onnx(make_detector("basnet", {"hidden": 16}), tmp_path / "a.onnx")
+
+
+def test_the_target_is_looked_at_before_the_network_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("untrimmed.export._record", lambda *given: pytest.fail("was recorded"))
+    with pytest.raises(InputError, match="does not exist; make it first"):
+        export_onnx(make_detector(), tmp_path / "none" / "a.onnx")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -161,8 +160,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
-        reason = str(error).split("\n")[0]
+    except Exception as error:  # of a file that is no pickle torch raises what its bytes happen to say
+        told = isinstance(error, OSError | SafetensorError | RuntimeError)
+        # Of a pickle of other things it advises to unpickle it all the same.
+        reason = str(error).split("\n")[0] if told else "it holds more than tensors, or is another kind of file"
         raise InputError(
             f"{path}: cannot be read as weights ({reason}); expected safetensors, or a PyTorch file of tensors only"
         ) from None

@@ -77,7 +77,8 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line: a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    """Run the command line: a user's mistake, or what the system refuses, is one line on stderr and exit
+    code 2, never a traceback."""
     try:
         app()
     except UntrimmedError as error:
@@ -91,3 +92,7 @@ def main() -> None:
         # The reader of our output (head, less) has gone: not an error, and Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        # A full disk, a folder that is a file, a file that may not be read: whatever no command foresaw.
+        print("error:", f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import typer
@@ -32,10 +33,17 @@ def convert(
     tier: list[str] = typer.Option([], help="Read only this tier of ELAN files; may be given several times."),
 ) -> None:
     """Convert truth or results. What OUT cannot keep is said on standard error."""
-    from untrimmed.formats import read, write_annotations, write_detections
+    from untrimmed.formats import FORMATS, output_format, read, write_annotations, write_detections
     from untrimmed.formats.collect import counted
     from untrimmed.types import Annotations
 
+    if min_score is not None and not math.isfinite(min_score):
+        raise InputError(f"--min-score is {min_score}, expected a finite number")
+    if to is None:
+        try:
+            to = output_format(target)
+        except InputError as error:
+            raise InputError(f"{error}; or name one of {', '.join(FORMATS)} with --to") from None
     content = read(source, from_, epic_label=epic_label or "action", tiers=tier or None)
     for option, given, format in (("--epic-label", epic_label, "epic"), ("--tier", tier, "elan")):
         if given and content.format != format:

@@ -40,6 +40,8 @@ def cut(
         raise InputError("--fps, --stride, --window and --offset describe features; give their folder with --features")
     annotations = read_annotations(truth, format)
     store = None if features is None else FeatureStore.open(features, grid)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, expected a folder to write into")
     pieces = cut_all(annotations, length, at_background=background, features=store)
     if store is not None:
         cut_features(pieces, store, out / "features")

@@ -45,16 +45,18 @@ def detect(
     from untrimmed.cli.sources import find_sources, videos_among
     from untrimmed.cluster import detect_one, detect_with_ray
     from untrimmed.errors import InputError
-    from untrimmed.formats import write_detections
-    from untrimmed.formats.io import write_text
+    from untrimmed.formats import check_results_target, write_detections
+    from untrimmed.formats.io import check_file, write_text
     from untrimmed.formats.media import told_apart
     from untrimmed.inference import best_device, collect, load_model
 
-    for path in (out, report):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: folder {path.parent} does not exist; make it first")
     console = Console(stderr=True)
     files = find_sources(sources)
+    check_results_target(out, videos=len(files))
+    if vtt is not None:
+        check_results_target(vtt, "webvtt", videos=len(files))
+    if report is not None:
+        check_file(report)
     if note := told_apart(files):
         typer.echo(note, err=True)
     if model.suffix == ".onnx":

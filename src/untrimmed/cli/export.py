@@ -11,9 +11,9 @@ def export(
     run: Path = typer.Argument(help="A run folder, or a model file."),
     onnx: Path = typer.Option(..., help="The file to write."),
 ) -> None:
-    """Export a trained model to ONNX, for any number of windows of any length.
+    r"""Export a trained model to ONNX, for any number of windows of any length.
 
-    `untrimmed detect FILE.onnx clip.mp4` uses it through onnxruntime. Needs: pip install 'untrimmed[onnx]'.
+    `untrimmed detect FILE.onnx clip.mp4` uses it through onnxruntime. Needs: pip install 'untrimmed\[onnx]'.
     """
     from untrimmed.export import export_onnx
     from untrimmed.inference import load_model

@@ -66,13 +66,12 @@ def _nothing(text: str) -> None:
 
 def configs() -> None:
     """List the shipped configs, each with what its paper published."""
-    from untrimmed.config import shipped
+    from untrimmed.config import header, shipped
 
-    for name, file in shipped().items():
-        lines = [line.lstrip("# ").rstrip() for line in file.read_text(encoding="utf-8").split("\n")]
-        published = next(
-            (line.removeprefix("Published:").strip() for line in lines if line.startswith("Published:")), ""
-        )
-        typer.echo(f"{name:24} {lines[0]}")
-        if published:
-            typer.echo(f"{'':24} published: {published}")
+    files = shipped()
+    width = max(map(len, files))
+    for name, file in files.items():
+        said = header(file)
+        typer.echo(f"{name:{width}} {said['']}")
+        if "Published" in said:
+            typer.echo(f"{'':{width}} published: {said['Published']}")

@@ -7,6 +7,8 @@
 from untrimmed.formats.catalog import (
     FORMATS,
     Content,
+    check_results_target,
+    output_format,
     read,
     read_annotations,
     read_detections,
@@ -17,6 +19,8 @@ from untrimmed.formats.catalog import (
 __all__ = [
     "FORMATS",
     "Content",
+    "check_results_target",
+    "output_format",
     "read",
     "read_annotations",
     "read_detections",

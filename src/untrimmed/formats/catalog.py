@@ -10,7 +10,7 @@ from typing import Any
 
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats import activitynet, charades, csv, elan, epic, schema, thumos14, webvtt
-from untrimmed.formats.io import parse_json, read_text, shown
+from untrimmed.formats.io import check_file, parse_json, read_text, shown
 from untrimmed.types import Annotations, Detections
 
 Losses = tuple[str, ...]
@@ -168,7 +168,7 @@ def write_annotations(annotations: Annotations, path: str | Path, format: str | 
     Raises:
         InputError: if the format has no form for truth or for this truth, or the file cannot be written.
     """
-    name = _output_format(path, format)
+    name = output_format(path, format)
     write = FORMATS[name].write_truth
     if write is None:
         raise InputError(f"{path}: {name} has no form for truth; {_able('write_truth')} have one")
@@ -190,10 +190,7 @@ def write_detections(
         format: a name in :data:`FORMATS`; told from the suffix if None.
         extra: further keys, which only JSON keeps.
     """
-    name = _output_format(path, format)
-    write = FORMATS[name].write_results
-    if write is None:
-        raise InputError(f"{path}: {name} has no form for results; {_able('write_results')} have one")
+    name, write = _results_form(path, format)
     if name == "activitynet":
         return write(detections, path, extra)
     lost = write(detections, path)
@@ -257,17 +254,46 @@ def _read_folder(path: Path, format: str | None, tiers: Iterable[str] | None) ->
     )
 
 
-def _output_format(path: str | Path, format: str | None) -> str:
+def check_results_target(path: str | Path, format: str | None = None, *, videos: int = 1) -> None:
+    """Refuse where :func:`write_detections` could not write, before any work is done for it.
+
+    Args:
+        path: file, or for formats of many files a new folder.
+        format: a name in :data:`FORMATS`; told from the suffix if None.
+        videos: how many there will be.
+
+    Raises:
+        InputError: as :func:`write_detections`, but for what is wrong with the detections.
+    """
+    if _results_form(path, format)[0] == "webvtt":
+        webvtt.check_target(path, videos)
+    else:
+        check_file(path)
+
+
+def output_format(path: str | Path, format: str | None = None) -> str:
+    """The format that something is written in under a name.
+
+    Raises:
+        InputError: if there is no such format, or none is given and the suffix tells none.
+    """
     if format is not None:
         return schema.choice("format", format, FORMATS)
     name = Path(path).name.removesuffix(".gz")
     suffix = Path(name).suffix
     if suffix not in _OUTPUT_SUFFIXES:
         raise InputError(
-            f"{path}: its format cannot be told from the name (known: {', '.join(_OUTPUT_SUFFIXES)}); "
-            f"name one of {', '.join(FORMATS)} (--to)"
+            f"{path}: its format cannot be told from the name, which should end in one of {', '.join(_OUTPUT_SUFFIXES)}"
         )
     return _OUTPUT_SUFFIXES[suffix]
+
+
+def _results_form(path: str | Path, format: str | None) -> tuple[str, Callable[..., Losses]]:
+    name = output_format(path, format)
+    write = FORMATS[name].write_results
+    if write is None:
+        raise InputError(f"{path}: {name} has no form for results; {_able('write_results')} have one")
+    return name, write
 
 
 def _able(what: str) -> str:

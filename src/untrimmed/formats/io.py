@@ -171,10 +171,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     target = Path(os.path.realpath(path))
     # os.path, not pathlib, asks: a name that is too long is then one that does not exist, as in the open below.
     direct = path.parent == Path("/dev") or (os.path.exists(path) and not os.path.isfile(path))
-    if os.path.isdir(path):
-        raise InputError(f"{path}: is a folder, expected the name of a file to write")
-    if not direct and not os.path.isdir(target.parent):
-        raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
+    check_file(path)
     temporary = path if direct else _temporary(target)
     try:
         raw = temporary.open("ab" if direct else "xb")
@@ -217,6 +214,34 @@ def write_json(path: str | Path, value: Any, indent: int | None = None) -> None:
     write_text(path, text + "\n")
 
 
+def check_file(path: str | Path) -> None:
+    """Refuse a name that :func:`atomic_write` could not write to, before any work is done for it.
+
+    Raises:
+        InputError: if it is a folder, or lies in a folder that does not exist.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a folder, expected the name of a file to write")
+    if not os.path.exists(path) and not os.path.isdir(folder):
+        raise InputError(f"{path}: folder {folder} does not exist; make it first")
+
+
+def check_new_folder(path: str | Path) -> None:
+    """Refuse a name that :func:`atomic_folder` could not write to, before any work is done for it.
+
+    Raises:
+        InputError: if it is a file or holds something, or lies in a folder that does not exist.
+    """
+    target = Path(os.path.realpath(path))
+    if os.path.isdir(target) and any(target.iterdir()):
+        raise InputError(f"{path}: is a folder that holds files; give a new or an empty one")
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise InputError(f"{path}: is a file, expected a folder to write into")
+    if not os.path.isdir(target.parent):
+        raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A new folder that appears under ``path`` only if the block ends without an error.
@@ -226,14 +251,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: if ``path`` is a file or holds something, or cannot be written.
     """
-    path = Path(path)
+    check_new_folder(path)
     target = Path(os.path.realpath(path))
-    if os.path.isdir(target) and any(target.iterdir()):
-        raise InputError(f"{path}: is a folder that holds files; give a new or an empty one")
-    if os.path.exists(target) and not os.path.isdir(target):
-        raise InputError(f"{path}: is a file, expected a folder to write into")
-    if not os.path.isdir(target.parent):
-        raise InputError(f"{path}: folder {target.parent} does not exist; make it first")
     temporary = _temporary(target)
     try:
         temporary.mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from untrimmed.errors import InputError
-from untrimmed.formats.io import atomic_folder, file_name, write_text
+from untrimmed.formats.io import atomic_folder, check_file, check_new_folder, file_name, write_text
 from untrimmed.types import Detections
 
 _FOREVER = 1e9
@@ -38,9 +38,8 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
     for row in np.lexsort((milliseconds[:, 1], milliseconds[:, 0])).tolist():
         if visible[row]:
             rows[int(detections.video[row])].append(row)
+    check_target(path, len(detections.video_ids))
     if Path(path).suffix == ".vtt":
-        if len(detections.video_ids) != 1:
-            raise InputError(f"{path}: a .vtt file holds 1 video, not {len(detections.video_ids)}; name a folder")
         write_text(path, _document(detections, milliseconds, rows[0]))
     else:
         with atomic_folder(path) as folder:
@@ -50,6 +49,20 @@ def write_results(detections: Detections, path: str | Path) -> tuple[str, ...]:
     if hidden := int((~visible).sum()):
         lost.append(f"{hidden} detections that are reversed or have no length after 0 s")
     return tuple(lost)
+
+
+def check_target(path: str | Path, videos: int) -> None:
+    """Refuse where :func:`write_results` could not write that many videos.
+
+    Raises:
+        InputError: as :func:`write_results`.
+    """
+    if Path(path).suffix != ".vtt":
+        check_new_folder(path)
+    elif videos != 1:
+        raise InputError(f"{path}: a .vtt file holds 1 video, not {videos}; name a folder")
+    else:
+        check_file(path)
 
 
 def _document(detections: Detections, milliseconds: np.ndarray, rows: list[int]) -> str:

@@ -290,14 +290,17 @@ def test_other_files_are_no_weights(tmp_path: Path) -> None:
     torch.save({"logits.conv3d.bias": torch.zeros(5)}, tmp_path / "part.pt")
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     torch.save(I3D, tmp_path / "code.pt")
+    (tmp_path / "more.pt").write_text("hello")
     for name, message in (
         ("text.pt", "cannot be read as weights"),
         ("part.pt", "does not fit the network: Missing key"),
         ("list.pt", "holds a list, expected a state dict"),
         ("code.pt", "cannot be read as weights"),
+        ("more.pt", "cannot be read as weights"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as failed:
             make_backbone("i3d", weights=[tmp_path / name], device="cpu")
+        assert "weights_only" not in str(failed.value)
 
 
 def test_a_backbone_without_weights_takes_none() -> None:
