@@ -14,6 +14,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
+_OPEN = "up to None s"
+"""What rows call the group of the longest instances."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -29,10 +32,13 @@ def table(rows: Sequence[Row], tious: Sequence[str]) -> str:
     names = list(dict.fromkeys(row["row"] for row in rows))
     averages = list(rows[0]["averages"])
     lengths = list(rows[0]["lengths"])
+    titles = dict(zip(lengths, lengths, strict=True))
+    if len(lengths) > 1 and lengths[-1] == _OPEN:
+        titles[_OPEN] = lengths[-2].replace("up to", "above")
     columns: list[tuple[str, Callable[[Row], float]]] = [(f"mAP@{t}", lambda row, t=t: row["mAP"][t]) for t in tious]
     columns += [(f"mAP {name}", lambda row, name=name: row["averages"][name]) for name in averages]
     columns += [
-        (name, lambda row, name=name: statistics.fmean(score for score in row["lengths"][name].values()))
+        (titles[name], lambda row, name=name: statistics.fmean(score for score in row["lengths"][name].values()))
         for name in lengths
         if all(score is not None for row in rows for score in row["lengths"][name].values())
     ]
