@@ -33,13 +33,14 @@ from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.evaluation.any_label import without_labels
+from untrimmed.evaluation.text import counted
 from untrimmed.formats import read_annotations, write_detections
 from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
-from untrimmed.methods.catalog import make_method
+from untrimmed.methods.catalog import WEAK, make_method
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.recipe import Recipe, judged, split
 from untrimmed.training.loop import Watcher, fit
@@ -99,6 +100,7 @@ def open_parts(recipe: Recipe) -> Parts:
         raise InputError(
             f"{recipe.data.annotations}: the {len(parts['training'])} videos to train on have no instance of any class"
         )
+    _expect_segments(parts["training"], recipe)
     if recipe.train.select == "best" and _validates_on_test(recipe):
         raise InputError(
             "train.select=best would choose by the videos to test with: data.validation and data.test are both "
@@ -106,6 +108,20 @@ def open_parts(recipe: Recipe) -> Parts:
             "(data.validation={share: 0.2}), or take the last weights (train.select=last)"
         )
     return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
+
+
+def _expect_segments(training: Annotations, recipe: Recipe) -> None:
+    """Refuse labels without segments where they would be learned from as if nothing occurred."""
+    if recipe.method["name"] in WEAK:
+        return
+    blind = [video.id for video in training if set(video.video_labels) - set(video.instances.labels)]
+    if blind:
+        raise InputError(
+            f"{recipe.data.annotations}: labels without segments in {counted(len(blind), 'video')} to train on "
+            f"({', '.join(blind[:3])}{', ...' if blind[3:] else ''}): method {recipe.method['name']} would learn that "
+            "nothing occurs there; add their segments, give these videos another subset, or train one of "
+            f"{', '.join(sorted(WEAK))}, which learn from labels alone"
+        )
 
 
 def _validates_on_test(recipe: Recipe) -> bool:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import load_model
 from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.run_report import write_run_report
-from untrimmed.runs import train
+from untrimmed.runs import open_parts, train
 from untrimmed.types import Annotations, Instances, Video
 
 CLASSES, CHANNELS, LENGTH = ("jump", "run", "spin"), 8, 60
@@ -128,3 +129,31 @@ def test_ignored_labels_count_neither_in_the_scores_of_a_run_nor_on_its_page(wor
     assert result.evaluation is not None
     assert set(result.evaluation.classes) == set(CLASSES)
     assert "vague" not in write_run_report(tmp_path / "run").read_text(encoding="utf-8")
+
+
+def test_labels_without_segments_are_refused_where_they_would_teach_that_nothing_occurs(
+    world: Path, tmp_path: Path
+) -> None:
+    supervised = plan(world / "weak.json", "basnet").model_copy(update={"method": {"name": "segtad"}})
+    with pytest.raises(
+        InputError, match=r"labels without segments in 40 videos to train on \(v00, v01, v02, \.\.\.\).*basnet, dgam"
+    ):
+        train(supervised, tmp_path / "run", device=torch.device("cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_may_be_listed_beside_segments_but_each_needs_one(world: Path, tmp_path: Path) -> None:
+    known = [
+        replace(video, video_labels=video.labels) for video in read_annotations(world / "weak.json").subset("test")
+    ]
+    unknown = replace(known[3], video_labels=(*known[3].labels, "other"))
+    (tmp_path / "features").symlink_to(world / "features")
+    for name, fourth in (("known", known[3]), ("unknown", unknown)):
+        videos = [*known[:3], fourth, *known[4:]]
+        moved = [replace(video, subset="training") for video in videos[:10]]
+        write_annotations(Annotations.of([*moved, *videos[10:]]), tmp_path / f"{name}.json")
+    recipe = plan(tmp_path / "known.json", "basnet").model_copy(update={"method": {"name": "segtad"}})
+    assert len(open_parts(recipe).training) == 10
+    odd = recipe.model_copy(update={"data": plan(tmp_path / "unknown.json", "basnet").data})
+    with pytest.raises(InputError, match=f"in 1 video to train on \\({unknown.id}\\)"):
+        open_parts(odd)

@@ -25,6 +25,9 @@ METHODS: dict[str, str] = {
 """Name -> ``module:class``. The module also holds the method's ``Config``. Nothing is imported before it is asked
 for, so that listing names does not load torch."""
 
+WEAK = frozenset({"basnet", "dgam", "um"})
+"""Those that learn from video-level labels; all others need to be told when instances are."""
+
 ENHANCERS: dict[str, str] = {
     "acgnet": "untrimmed.methods.acgnet:ACGNet",
 }
