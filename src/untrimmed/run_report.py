@@ -19,6 +19,7 @@ from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
 from untrimmed.report.viewer import ResultSet, render
 from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
+from untrimmed.training.log import read_log
 
 RESAMPLES = 1000
 
@@ -36,7 +37,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
     """
     config = yaml.safe_load(read_text(run / CONFIG_FILE))
     metrics = json.loads(read_text(run / METRICS_FILE))
-    records = [json.loads(line) for line in read_text(run / "log.jsonl").splitlines()]
+    records = read_log(run / "log.jsonl")
     page = run / REPORT_FILE
     title = f"{method_title(config['method'])} on {Path(config['data']['annotations']).parent.name or 'a data set'}"
     if not (run / RESULTS_FILE).exists():

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -158,9 +157,9 @@ def train(
     parts = open_parts(recipe)
     if _validates_on_test(recipe):
         say(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
-    fingerprint = json.dumps(_what_is_learned(recipe.to_dict()), sort_keys=True)
-    if processes.first:
-        _prepare(out, recipe, resume)
+    if processes.first and not resume:
+        _prepare(out)
+        _write_config(out, recipe)
     _make_deterministic(recipe.train.seed)
     standardise = None
     if recipe.data.standardise:
@@ -206,7 +205,7 @@ def train(
         device=device,
         evaluate=_validation(detector, parts) if len(parts.validation) else None,
         resume=resume,
-        fingerprint=fingerprint,
+        fingerprint=_what_is_learned(recipe.to_dict()),
         watcher=watcher if processes.first else None,
         processes=processes,
     )
@@ -214,6 +213,8 @@ def train(
     detector.training_info = summary
     if not processes.first:
         return RunResult(detector, None, None, {"training": summary})
+    if resume:
+        _write_config(out, recipe)
     detector.save(out / MODEL_FILE)
     backbone = dict(parts.features.backbone or {})
     metrics: dict[str, Any] = {"training": summary, "simulated": bool(backbone.get("simulated", False))}
@@ -263,15 +264,18 @@ def _validation(detector: Detector, parts: Parts) -> Callable[[nn.Module], dict[
     return metrics
 
 
-def _prepare(out: Path, recipe: Recipe, resume: bool) -> None:
+def _prepare(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: the folder of the run cannot be made ({error.strerror})") from None
-    if not resume and (out / "state" / "last.pt").exists():
+    if (out / "state" / "last.pt").exists():
         raise InputError(
             f"{out}: already holds a run; continue it with --resume, remove the folder, or choose another with --out"
         )
+
+
+def _write_config(out: Path, recipe: Recipe) -> None:
     write_text(out / CONFIG_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
 
 

@@ -178,8 +178,10 @@ def test_what_is_wrong_is_said_in_one_line(tiny: Path, tmp_path: Path, arguments
 def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Path, finished: Path, tmp_path: Path) -> None:
     done = run("train", tiny / "config.yaml", "--out", finished, code=2)
     assert "already holds a run" in done.stderr
+    before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     done = run("train", tiny / "config.yaml", "train.seed=5", "--out", finished, "--resume", code=2)
-    assert "another config" in done.stderr
+    assert "another config: train.seed was 0, is 5" in done.stderr
+    assert {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()} == before
 
 
 def test_what_only_decides_the_score_may_change_in_a_run_that_goes_on(
@@ -200,6 +202,18 @@ def test_validation_on_the_test_videos_is_said(tiny: Path, tmp_path: Path) -> No
     changes = ["data.validation=test", "train.epochs=1"]
     done = run("train", tiny / "config.yaml", *changes, "--out", tmp_path / "run", "--device", "cpu")
     assert "validation looks at the test videos: data.validation and data.test are both 'test'" in done.stderr
+
+
+def test_a_finished_run_goes_on_where_it_was_moved_to_and_without_its_log(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    moved, truth = tmp_path / "moved", tmp_path / "truth.json"
+    shutil.copytree(finished, moved)
+    shutil.copy(tiny / "truth.json", truth)
+    (moved / "log.jsonl").unlink()
+    run("train", tiny / "config.yaml", f"data.annotations={truth}", "--out", moved, "--resume", "--device", "cpu")
+    assert str(truth) in (moved / "config.yaml").read_text()
+    assert (moved / "results.json").read_bytes() == (finished / "results.json").read_bytes()
 
 
 def test_features_of_another_width_are_refused(tiny: Path, finished: Path, tmp_path: Path) -> None:

@@ -24,10 +24,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: the checkpoint could not be written ({error}); the one before it is untouched: make room and "
-            "run the same command with --resume"
-        ) from error
+        earlier = any(path.parent.glob("*.pt"))
+        way_on = "; the one before it is untouched: make room, then go on with --resume" if earlier else "; make room"
+        raise InputError(f"{path}: the checkpoint could not be written ({error}){way_on}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from untrimmed.formats.io import read_text
+
 
 class JsonLines:
     """Appends records to a file of one JSON object a line.
@@ -14,12 +16,12 @@ class JsonLines:
     Args:
         path: the file.
         size: bytes of it that count; what a killed run wrote beyond its last checkpoint is cut off, since the
-            resumed run writes it again. 0 starts the file anew.
+            resumed run writes it again. 0 starts the file anew. A file that has lost lines since is continued as it is.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self._file = path.open("ab")
-        self._file.truncate(size)
+        self._file.truncate(min(size, self._file.tell()))
         self._file.seek(0, 2)
 
     @property
@@ -37,5 +39,9 @@ class JsonLines:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All complete records of a log; a last line that a killed process left unfinished is ignored."""
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    """All complete records of a log; a last line that a killed process left unfinished is ignored.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    return [json.loads(line) for line in read_text(path).split("\n")[:-1]]

@@ -12,10 +12,11 @@ decides holds for all.
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +36,9 @@ from untrimmed.training.settings import TrainSettings
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
 """Metrics of a model on the validation subset; ``mAP`` among them decides which weights are best."""
+
+_SHOWN = 5
+"""Changed settings that a message lists before it says how many more there are."""
 
 
 class Feed(Protocol):
@@ -81,7 +85,7 @@ def fit(
     device: torch.device,
     evaluate: Evaluate | None = None,
     resume: bool = False,
-    fingerprint: str = "",
+    fingerprint: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def fit(
         out: folder of the run; ``state/`` and ``log.jsonl`` are written there.
         evaluate: metrics on the validation subset, called with the averaged weights if there is an average.
         resume: go on from ``out/state/last.pt``.
-        fingerprint: text that a resumed run must have in common with the one it continues (its config).
+        fingerprint: plain values that a resumed run must have in common with the one it continues (its config).
         watcher: is told of every step and epoch.
         processes: that train together; all call this function, with the same weights and each with its own feed.
 
@@ -103,11 +107,11 @@ def fit(
         A summary: epochs, steps, ``selected_epoch`` (counted from 1) and, if evaluated, ``validation_mAP``.
 
     Raises:
-        InputError: if there is nothing to resume, or it has another fingerprint.
+        InputError: if there is nothing to resume, or it has another fingerprint; nothing was written then.
         NonFiniteLossError: if the loss is no finite number; what was saved before stays.
         InterruptedTraining: after Ctrl-C or SIGTERM, with the state saved.
     """
-    training = _Training(model, step, feed, settings, out, evaluate, fingerprint, watcher, processes)
+    training = _Training(model, step, feed, settings, out, evaluate, fingerprint or {}, watcher, processes)
     if resume:
         training.restore()
     with _stop_on_interrupt() as interrupted:
@@ -126,17 +130,17 @@ class _Training:
         settings: TrainSettings,
         out: Path,
         evaluate: Evaluate | None,
-        fingerprint: str,
+        fingerprint: Mapping[str, Any],
         watcher: Watcher | None,
         processes: Processes,
     ) -> None:
         self.model, self.step, self.feed, self.settings = model, step, feed, settings
         self.processes = processes
-        self.evaluate, self.fingerprint, self.watcher = evaluate, fingerprint, watcher
+        self.evaluate, self.watcher = evaluate, watcher
+        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
         self.ema = Ema(model, settings.ema) if settings.ema else None
         self.at = _Position()
-        self.last, self.best = out / "state" / "last.pt", out / "state" / "best.pt"
-        self.last.parent.mkdir(parents=True, exist_ok=True)
+        self.out, self.last, self.best = out, out / "state" / "last.pt", out / "state" / "best.pt"
         self.log_path, self.log_size = out / "log.jsonl", 0
 
     def restore(self) -> None:
@@ -149,10 +153,12 @@ class _Training:
                 f"{self.last}: was written by {world} {'processes' if world > 1 else 'process'}, and goes on with as "
                 f"many, not {self.processes.world}: {start} train ... --resume"
             )
-        if state.get("fingerprint") != self.fingerprint:
+        if state["fingerprint"] != self.fingerprint:
+            changes = _changes(json.loads(state["fingerprint"]), json.loads(self.fingerprint))
+            more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
             raise InputError(
-                f"{self.last}: was written with another config; resume with the config of that run, or train into "
-                "another folder"
+                f"{self.out}: holds a run of another config: {', '.join(changes[:_SHOWN])}{more}; go on with that "
+                "config, remove the folder, or choose another with --out"
             )
         self.model.load_state_dict(state["model"])
         self.step.load_state_dict(state["step"])
@@ -162,6 +168,7 @@ class _Training:
         self.at, self.log_size = _Position(**state["position"]), state["log_size"]
 
     def run(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
         self.log = JsonLines(self.log_path, self.log_size) if self.processes.first else None
         try:
             while self.at.epoch < self.settings.epochs:
@@ -202,10 +209,14 @@ class _Training:
 
     def _end_epoch(self) -> None:
         at = self.at
+        due = (at.epoch + 1) % self.settings.validate_every == 0 or at.epoch + 1 == self.settings.epochs
+        if self.evaluate and due:
+            # If validation fails or takes long, the epoch is not lost: a resumed run begins with its end.
+            self._checkpoint()
         losses = {name: value / at.step for name, value in at.sums.items()}
         at.epoch, at.step, at.sums = at.epoch + 1, 0, {}
         metrics: dict[str, float] = {}
-        if self.evaluate and (at.epoch % self.settings.validate_every == 0 or at.epoch == self.settings.epochs):
+        if self.evaluate and due:
             found = self._validate(self.evaluate) if self.processes.first else None
             metrics = self.processes.of_first(found)
             if metrics["mAP"] > at.best:
@@ -257,6 +268,15 @@ class _Training:
             self.model.load_state_dict(self.ema.average)
         self.model.eval()
         return summary
+
+
+def _changes(before: Any, now: Any, place: str = "") -> list[str]:
+    """What differs between two plain values, a text for each key."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        inner = [(f"{place}.{key}".lstrip("."), before.get(key), now.get(key)) for key in keys]
+        return [text for name, old, new in inner for text in _changes(old, new, name)]
+    return [] if before == now else [f"{place} was {json.dumps(before)}, is {json.dumps(now)}"]
 
 
 @contextmanager

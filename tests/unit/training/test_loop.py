@@ -151,9 +151,27 @@ def test_interrupt_saves_after_the_step_in_hand_and_resumes(tmp_path: Path, aske
 def test_resume_refuses_another_config_and_a_missing_state(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no checkpoint to resume from"):
         run(tmp_path / "none", resume=True)
-    run(tmp_path / "a", fingerprint="one")
-    with pytest.raises(InputError, match="another config"):
-        run(tmp_path / "a", fingerprint="two", resume=True)
+    assert not (tmp_path / "none").exists()
+    run(tmp_path / "a", fingerprint={"method": "one", "train": {"seed": 0, "epochs": (1, 2)}})
+    before = (tmp_path / "a/log.jsonl").read_bytes()
+    other = {"method": "one", "train": {"seed": 3, "epochs": [1, 2]}, "windows": None}
+    with pytest.raises(InputError, match=r"another config: train.seed was 0, is 3; go on with"):
+        run(tmp_path / "a", fingerprint=other, resume=True)
+    assert (tmp_path / "a/log.jsonl").read_bytes() == before
+
+
+def test_a_validation_that_fails_does_not_cost_the_epoch(tmp_path: Path) -> None:
+    def broken(model: nn.Module) -> dict[str, float]:
+        raise InputError("no truth")
+
+    settings = SETTINGS.model_copy(update={"checkpoint_minutes": 60.0})
+    whole, _ = run(tmp_path / "whole", settings, evaluate=noisy_map)
+    with pytest.raises(InputError, match="no truth"):
+        run(tmp_path / "cut", settings, evaluate=broken)
+    assert load_state(tmp_path / "cut/state/last.pt")["position"]["total_steps"] == 4
+    resumed, _ = run(tmp_path / "cut", settings, evaluate=noisy_map, resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert (tmp_path / "whole/log.jsonl").read_bytes() == (tmp_path / "cut/log.jsonl").read_bytes()
 
 
 def test_resume_refuses_another_number_of_processes(tmp_path: Path) -> None:
@@ -195,8 +213,11 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(InputError, match=r"No space left.*the one before it is untouched.*--resume"):
         save_state(tmp_path / "s.pt", {"a": 2})
+    with pytest.raises(InputError, match=r"No space left on device\); make room$"):
+        save_state(tmp_path / "first" / "s.pt", {"a": 2})
+    (tmp_path / "first").rmdir()
     monkeypatch.undo()
     assert load_state(tmp_path / "s.pt") == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["s.pt"]
@@ -213,3 +234,15 @@ def test_log_cuts_off_what_a_killed_run_wrote_too_much(tmp_path: Path) -> None:
     log.write({"a": 3})
     log.close()
     assert read_log(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_a_log_that_was_removed_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = JsonLines(path, 1000)
+    log.write({"a": 1})
+    log.close()
+    assert read_log(path) == [{"a": 1}]
+    path.write_bytes(path.read_bytes() + b'{"half a li')
+    assert read_log(path) == [{"a": 1}]
+    with pytest.raises(InputError, match=r"log\.jsonl"):
+        read_log(tmp_path / "none" / "log.jsonl")
