@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,8 +22,10 @@ from untrimmed.report.sections import diagnosis_section, score_facts, score_sect
 from untrimmed.report.viewer import ResultSet, render
 from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.training.log import read_log
+from untrimmed.types import Annotations, Detections
 
 RESAMPLES = 1000
+SIMULATED = "Trained and tested on simulated features: no result of a real detector."
 
 
 def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = False) -> Path:
@@ -44,12 +48,16 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
         raise InputError(f"{run}: has no {RESULTS_FILE}: the recipe names no test subset, so there is nothing to show")
     detections = read_detections(run / RESULTS_FILE)
     rules = config["evaluate"]
-    protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
-    truth = judged(read_annotations(config["data"]["annotations"]), config["data"]["ignore_labels"], protocol)
+    truth = judged(read_annotations(config["data"]["annotations"]), config["data"]["ignore_labels"], rules["protocol"])
     part = truth.subset(config["data"]["test"])
     subset = config["data"]["test"] or "all"
-    result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
-    facts = score_facts(result)
+    facts: list[tuple[str, str]] = []
+    sections: list[str] = []
+    notes = [SIMULATED] * metrics["simulated"]
+    if "test" in metrics:
+        facts, sections = _scores(detections, part, subset, rules)
+    else:
+        notes.append(f"The {len(part)} videos of subset {subset} have no instances, so the detections are not scored.")
     facts += [("parameters", f"{metrics['training']['parameters']:,}"), ("seconds", f"{metrics['seconds']:,.0f}")]
     curves = run / CURVES_FILE
     write_text(
@@ -60,13 +68,19 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
             title=title,
             sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {},
             facts=facts,
-            notes=["Trained and tested on simulated features: no result of a real detector."] * metrics["simulated"],
-            protocol=protocol,
-            sections=[
-                score_section(result),
-                diagnosis_section(detections, part, protocol, tious, subset=subset),
-                training_section(training_curves(records)),
-            ],
+            notes=notes,
+            protocol=rules["protocol"],
+            sections=[*sections, training_section(training_curves(records))],
         ),
     )
     return page
+
+
+def _scores(
+    detections: Detections, part: Annotations, subset: str, rules: Mapping[str, Any]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The facts and the sections on how good the detections are."""
+    protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
+    result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
+    diagnosis = diagnosis_section(detections, part, protocol, tious, subset=subset)
+    return score_facts(result), [score_section(result), diagnosis]

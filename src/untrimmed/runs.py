@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ import torch
 import yaml
 from torch import nn
 
-from untrimmed.data.dataset import LocalizationDataset
+from untrimmed.data.dataset import LocalizationDataset, check_features
 from untrimmed.data.feed import WindowFeed
 from untrimmed.data.materialise import Standardise
-from untrimmed.errors import InputError
+from untrimmed.errors import InputError, nearest
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.evaluation.any_label import without_labels
 from untrimmed.evaluation.text import counted
@@ -75,7 +75,8 @@ class Parts:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What :func:`train` leaves behind: the detector, and, if there is a test subset, its detections and scores."""
+    """What :func:`train` leaves behind: the detector, and, if there is a test subset, its detections and, if it has
+    instances, their scores."""
 
     detector: Detector
     detections: Detections | None
@@ -87,7 +88,8 @@ def open_parts(recipe: Recipe) -> Parts:
     """Read the annotations and open the features of a recipe.
 
     Raises:
-        InputError: if a file, a subset, or the features of a video are missing.
+        InputError: if a file, a subset, the features of a video or its class scores are missing, features do not fit
+            their video, or there is nothing to validate by.
     """
     truth = read_annotations(recipe.data.annotations)
     parts = split(truth, recipe.data)
@@ -106,6 +108,14 @@ def open_parts(recipe: Recipe) -> Parts:
             f"'{recipe.data.test}'; name another subset, hold training videos back "
             "(data.validation={share: 0.2}), or take the last weights (train.select=last)"
         )
+    if len(parts["validation"]) and not parts["validation"].instance_count:
+        raise InputError(
+            f"{recipe.data.annotations}: the {len(parts['validation'])} videos of data.validation have no instances to "
+            "validate by; name another subset, or data.validation=null does without"
+        )
+    _check_features(features, wanted)
+    if recipe.fusion is not None:
+        _check_class_scores(recipe.fusion.class_scores, parts)
     return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
 
 
@@ -121,6 +131,23 @@ def _expect_segments(training: Annotations, recipe: Recipe) -> None:
             "nothing occurs there; add their segments, give these videos another subset, or train one of "
             f"{', '.join(sorted(WEAK))}, which learn from labels alone"
         )
+
+
+def _check_features(features: Features, videos: Annotations) -> None:
+    for video in videos:
+        features.window(video.id, 0, 0)  # opens the file, and so refuses one of another shape
+        check_features(video, features)
+
+
+def _check_class_scores(path: Path, parts: Mapping[str, Annotations]) -> None:
+    scored = read_class_scores(path)
+    for name in ("validation", "test"):
+        missing = [video_id for video_id in parts[name].videos if video_id not in scored]
+        if missing:
+            raise InputError(
+                f"{path}: fusion.class_scores: has no scores of {len(missing)} videos of data.{name}, such as "
+                f"'{missing[0]}': {nearest(missing[0], scored)}"
+            )
 
 
 def _validates_on_test(recipe: Recipe) -> bool:
@@ -226,8 +253,11 @@ def train(
         curves = dict(detector.curves(parts.features, tuple(parts.test.videos)))
         if curves:
             write_curves(curves, out / CURVES_FILE)
-        evaluation = score(detections, parts, parts.test, recipe)
-        metrics["test"] = evaluation.to_dict()
+        if parts.test.instance_count:
+            evaluation = score(detections, parts, parts.test, recipe)
+            metrics["test"] = evaluation.to_dict()
+        else:
+            say("the test subset has no instances, so its detections are not scored")
     metrics["seconds"] = round(time.time() - begun, 1)
     write_json(out / METRICS_FILE, metrics)
     return RunResult(detector, detections, evaluation, metrics)

@@ -9,14 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import untrimmed
-from untrimmed.formats import read_detections
+from untrimmed.errors import InputError
+from untrimmed.formats import read_annotations, read_detections, write_annotations
+from untrimmed.recipe import Recipe, load
+from untrimmed.run_report import write_run_report
+from untrimmed.runs import open_parts, train
+from untrimmed.types import Annotations, Instances, Video
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -166,13 +174,56 @@ def test_view_writes_a_page(tiny: Path, finished: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tiny: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    if "cuda:77" in arguments:
-        torch = pytest.importorskip("torch")
-        if torch.cuda.is_available():
-            pytest.skip("this machine has CUDA")
+    if "cuda:77" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
     done = run("train", tiny / "config.yaml", *arguments, "--out", tmp_path / "run", code=2)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def _with_truth(tiny: Path, folder: Path, change: Callable[[Video], Video], *overrides: str) -> Recipe:
+    annotations = read_annotations(tiny / "truth.json")
+    write_annotations(Annotations.of(map(change, annotations)), folder / "changed.json")
+    return load(tiny / "config.yaml", [f"data.annotations={folder}/changed.json", *overrides])
+
+
+def _without_instances(subset: str) -> Callable[[Video], Video]:
+    return lambda video: replace(video, instances=Instances.empty()) if video.subset == subset else video
+
+
+def test_what_would_fail_after_the_training_is_refused_before_it(tiny: Path, tmp_path: Path) -> None:
+    def longer(video: Video) -> Video:
+        return replace(video, duration=600.0) if video.id == "test200" else video
+
+    with pytest.raises(InputError, match=r"2 videos of data.validation have no instances .*data.validation=null does"):
+        open_parts(_with_truth(tiny, tmp_path, _without_instances("validation")))
+    with pytest.raises(InputError, match=r"test200: 119 snippets .* cover 59.5 s, but the video lasts 600.0 s"):
+        open_parts(_with_truth(tiny, tmp_path, longer))
+    features = tmp_path / "features"
+    shutil.copytree(tiny / "features", features)
+    np.save(features / "test201.npy", np.zeros((119, 9), np.float32))
+    with pytest.raises(InputError, match=r"test201.npy .*expected \(T, 8\)"):
+        open_parts(load(tiny / "config.yaml", [f"data.features={features}"]))
+    scores = tmp_path / "scores.json"
+    with pytest.raises(InputError, match=r"scores.json: no such file"):
+        open_parts(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
+    videos = {f"validation10{number}": {"jump": 1.0} for number in range(2)}
+    scores.write_text(json.dumps({"results": videos}))
+    with pytest.raises(InputError, match=r"no scores of 3 videos of data.test, such as 'test200'"):
+        open_parts(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
+
+
+def test_a_test_subset_without_truth_is_detected_in_but_not_scored(tiny: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = _with_truth(tiny, tmp_path, _without_instances("test"), "train.epochs=1", "data.validation=null")
+    result = train(recipe, tmp_path / "run", device=torch.device("cpu"), say=said.append)
+    assert result.evaluation is None
+    assert result.detections is not None
+    assert len(result.detections) > 0
+    assert "no instances" in said[-1]
+    page = write_run_report(tmp_path / "run").read_text()
+    assert "The 3 videos of subset test have no instances, so the detections are not scored." in page
+    assert "Average precision" not in page
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Path, finished: Path, tmp_path: Path) -> None:

@@ -52,12 +52,13 @@ def train(
             raise
         if not processes.first:
             return
-    if result.evaluation is None:
+    if result.detections is None:
         typer.echo(f"the run is in {out}; the recipe names no test subset, so there are no results and no report")
         return
-    typer.echo(str(result.evaluation))
+    if result.evaluation is not None:
+        typer.echo(f"{result.evaluation}\n")
     write_run_report(out, videos)
-    typer.echo(f"\nthe run is in {out}; look at {out / REPORT_FILE}")
+    typer.echo(f"the run is in {out}; look at {out / REPORT_FILE}")
 
 
 def _nothing(text: str) -> None:

@@ -210,7 +210,7 @@ def _numbered(annotations: Annotations, classes: Sequence[str]) -> dict[str, int
     return number
 
 
-def check_features(video: Video, features: Features, tolerance: float | None) -> None:
+def check_features(video: Video, features: Features, tolerance: float | None = 0.1) -> None:
     """Refuse features that cannot be those of a video.
 
     Raises:
