@@ -274,7 +274,7 @@ def _connected(address: str, workers: int) -> Iterator[Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
     try:
         ray.init(**where, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray's own have no common base, as when its processes do not start in time
         reason = str(error).split("\n")[0]
         raise InputError(f"Ray at '{address}' cannot be reached ({reason}); start one, or use --ray {LOCAL}") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)

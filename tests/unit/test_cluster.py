@@ -191,6 +191,15 @@ def test_a_video_that_kills_every_worker_is_given_up_and_the_others_are_done(tmp
     assert "died 3 times" in found["bomb"].reason
 
 
+def test_a_ray_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore of it")
+
+    monkeypatch.setattr("ray.init", slow)
+    with pytest.raises(InputError, match=r"Ray at 'local' cannot be reached \(The current node timed out"):
+        list(answers({"a": tmp_path / "a.mp4"}, Unready(), "local", 1))
+
+
 def test_no_ray_at_an_address(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be reached"):
         list(answers({"a": tmp_path / "a.mp4"}, Deadly(tmp_path), "127.0.0.1:1", 1))
