@@ -13,7 +13,6 @@ from untrimmed.layers.anchors import (
     MAX_LOG_SCALE,
     apply_offsets,
     clip_segments,
-    find_offsets,
     pieces,
     pyramid_anchors,
 )
@@ -45,13 +44,6 @@ def test_offsets_by_hand() -> None:
 def test_offsets_that_are_far_too_large_stay_finite() -> None:
     moved = apply_offsets(torch.tensor([[10.0, 20.0]]), torch.tensor([[0.0, 500.0]]))
     assert (moved[0, 1] - moved[0, 0]).item() == pytest.approx(10 * math.exp(MAX_LOG_SCALE))
-
-
-def test_finding_offsets_inverts_applying_them() -> None:
-    torch.manual_seed(0)
-    anchors = torch.tensor([[0.0, 4.0], [30.0, 36.0]], dtype=torch.float64)
-    offsets = torch.randn(5, 2, 2, dtype=torch.float64)
-    torch.testing.assert_close(find_offsets(anchors, apply_offsets(anchors, offsets)), offsets)
 
 
 def test_offsets_have_the_right_gradient() -> None:

@@ -59,14 +59,6 @@ def apply_offsets(anchors: Tensor, offsets: Tensor) -> Tensor:
     return torch.stack(from_center_width(center, width * log_scale.clamp(max=MAX_LOG_SCALE).exp()), dim=-1)
 
 
-def find_offsets(anchors: Tensor, segments: Tensor) -> Tensor:
-    """Inverse of :func:`apply_offsets`: the offsets (..., 2) that turn anchors into segments, both (..., 2) with a
-    length above 0."""
-    center, width = center_width(anchors)
-    new_center, new_width = center_width(segments)
-    return torch.stack(((new_center - center) / width, (new_width / width).log()), dim=-1)
-
-
 def pieces(clip: Tensor) -> Tensor:
     """The piece of the window that each step lies in: the run of steps of the same clip around it.
 

@@ -96,8 +96,3 @@ def to_levels(flow: Flow, bound: float = BOUND) -> NDArray[np.uint8]:
     unit = np.clip(flow / np.float32(bound), -1, 1)
     levels: NDArray[np.uint8] = np.rint((unit + 1) * np.float32(127.5)).astype(np.uint8)
     return levels
-
-
-def from_levels(levels: NDArray[np.uint8], bound: float = BOUND) -> Flow:
-    """Flow images back to pixels, exact to half a level (``bound / 255``)."""
-    return (levels.astype(np.float32) / np.float32(127.5) - 1) * np.float32(bound)
