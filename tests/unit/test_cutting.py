@@ -225,3 +225,31 @@ def test_the_command(tmp_path: Path) -> None:
         "t_00": 80,
         "t_01": 100,
     }
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+    truth = tmp_path / "annotations.json"
+    truth.write_text('{"database": {"r": {"duration": 100, "annotations": [{"label": "a", "segment": [38, 47]}]}}}')
+    (tmp_path / "features").mkdir()
+    np.save(tmp_path / "features" / "r.npy", np.ones((200, 3), np.float32))
+    grid = ["--features", str(tmp_path / "features"), "--fps", "10", "--stride", "5", "--window", "5"]
+
+    def cut_into(folder: str, *more: str, length: int = 40, source: Path = truth) -> str:
+        arguments = ["cut", str(source), "--length", str(length), "--out", str(tmp_path / folder), *more]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0 or isinstance(result.exception, InputError)
+        return str(result.exception or "")
+
+    before = truth.read_text()
+    assert f"{truth}: is what is to be cut; choose another folder with --out" in cut_into(".")
+    moved = tmp_path / "recordings.json"
+    moved.write_text(before)
+    truth.unlink()
+    assert f"{tmp_path / 'features'}: is what is to be cut" in cut_into(".", *grid, source=moved)
+    assert [file.name for file in (tmp_path / "features").iterdir()] == ["r.npy"]
+    assert not truth.exists()
+    assert cut_into("out", *grid, source=moved) == ""
+    assert "annotations.json: is there already" in cut_into("out", *grid, length=50, source=moved)
+    (tmp_path / "out" / "annotations.json").unlink()
+    assert "features: is there already" in cut_into("out", *grid, length=50, source=moved)
+    assert len(FeatureStore.open(tmp_path / "out" / "features").ids) == 3

@@ -26,7 +26,7 @@ def cut(
     """Cut long recordings into shorter videos, so that video-level labels say something.
 
     Pieces have fixed lengths, which know nothing of the truth, but for the subsets named with --background. Instances
-    are clipped; subsets, subjects and all other keys are kept.
+    are clipped; subsets, subjects and all other keys are kept. Nothing that is there is written over.
     """
     from untrimmed.cli.values import snippet_grid
     from untrimmed.cutting import cut as cut_all
@@ -42,13 +42,18 @@ def cut(
     store = None if features is None else FeatureStore.open(features, grid)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write into")
+    file, folder = out / "annotations.json", out / "features"
+    for place, source in ((file, truth), (folder, features)):
+        if source is not None and place.exists():
+            own = "is what is to be cut" if place.samefile(source) else "is there already"
+            raise InputError(f"{place}: {own}; choose another folder with --out, or move it away first")
     pieces = cut_all(annotations, length, at_background=background, features=store)
     if store is not None:
-        cut_features(pieces, store, out / "features")
+        cut_features(pieces, store, folder)
     else:
         out.mkdir(parents=True, exist_ok=True)
     cutted = cut_annotations(annotations, pieces)
-    write_annotations(cutted, out / "annotations.json", "activitynet")
+    write_annotations(cutted, file, "activitynet")
     typer.echo(
         f"{out}: {len(annotations)} recordings with {annotations.instance_count} instances cut into {len(pieces)} "
         f"videos with {cutted.instance_count}"
