@@ -26,7 +26,7 @@ from untrimmed.errors import InputError
 from untrimmed.export import load_onnx
 from untrimmed.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
 from untrimmed.formats.features import FeatureWriter
-from untrimmed.inference import Detector, best_device, load_model
+from untrimmed.inference import Detector, best_device, load_model, problems_of
 
 LOCAL = "local"
 """The address that stands for a Ray of one's own on this machine."""
@@ -140,22 +140,25 @@ def extract_with_ray(
 
 
 class Detected(NamedTuple):
-    """What a worker found in a video: candidates after post-processing, and its duration; or why there is nothing."""
+    """What a worker found in a video: candidates after post-processing, its duration, and why it could be used only
+    in part; or why there is nothing."""
 
     found: Any
     duration: float | None
     failed: str | None
+    problems: tuple[str, ...] = ()
 
 
 class _Detect:
     """Makes what detects in a source."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: str, keep: int | None) -> None:
+        self.model, self.keep = model, keep
 
     def __call__(self, device: str) -> Answer:
         onnx = self.model.endswith(".onnx")
         detector = load_onnx(self.model) if onnx else load_model(self.model, best_device(device))
+        detector = detector.keeping(self.keep) if self.keep else detector
         return lambda video_id, path: detect_one(detector, video_id, Path(path))
 
 
@@ -165,13 +168,19 @@ def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
     try:
         features = detector.features_of(path, video_id)
         ((_, found),) = detector.stream(features, [video_id])
-        return Detected(found, features.duration(video_id), None)
+        return Detected(found, features.duration(video_id), None, problems_of(features).get(video_id, ()))
     except Exception as error:
         return Detected(None, None, reason_of(error, f"{path}: " if path.is_file() else f"{path} ({video_id}): "))
 
 
 def detect_with_ray(
-    model: Path, files: Mapping[str, Path], *, address: str = LOCAL, workers: int = 1, device: str = "auto"
+    model: Path,
+    files: Mapping[str, Path],
+    *,
+    address: str = LOCAL,
+    workers: int = 1,
+    device: str = "auto",
+    keep: int | None = None,
 ) -> Iterator[tuple[str, Detected]]:
     """Detections in many sources, video by video as they are ready.
 
@@ -179,12 +188,13 @@ def detect_with_ray(
         model: run folder, model file or ONNX file, at the same path on every machine.
         files: id -> video, ``.npy`` file of features, or folder of features that has it.
         address, workers, device: as in :func:`extract_with_ray`; a model in ONNX computes on the CPU.
+        keep: the most detections of a video; None: as the model's config says.
 
     Raises:
         InputError: if Ray is not installed or not reached, or the cluster has no GPU though one is wanted.
     """
     where = "cpu" if model.suffix == ".onnx" else device
-    for video_id, answer in answers(files, _Detect(str(model.resolve())), address, workers, device=where):
+    for video_id, answer in answers(files, _Detect(str(model.resolve()), keep), address, workers, device=where):
         yield video_id, Detected(None, None, answer.reason) if isinstance(answer, _GivenUp) else answer
 
 

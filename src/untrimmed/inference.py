@@ -2,14 +2,16 @@
 
 A :class:`Detector` is all that detection needs: the network, the recipe it was trained by, its classes, the statistics
 and the extractor of its features. It is one file, ``model.safetensors``: tensors, and a header with the rest as JSON.
-Videos are read and detected window by window, so that memory does not grow with their length.
+Videos are read and detected window by window. What grows with their length is their features and the candidates that
+post-processing looks at.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -26,20 +28,23 @@ from untrimmed.backbones.snippets import device_of
 from untrimmed.data.batch import Batch, Sample, collate
 from untrimmed.data.materialise import Standardise, materialise
 from untrimmed.errors import InputError
+from untrimmed.formats.activitynet import ResultsExtra
 from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import INDEX, ArrayFeatures, Features, FeatureStore
 from untrimmed.formats.io import atomic_write
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.postprocess.pipeline import PostProcess, process
+from untrimmed.postprocess.pipeline import PostProcess, entering, process
 from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import autocast
 from untrimmed.types import Annotations, Detections, Video
+from untrimmed.video.decode import VideoWarning
 
 MODEL_FILE = "model.safetensors"
 _FORMAT = "untrimmed model 1"
+SIMULATED = "Trained on simulated features: no result of a real detector."
 Found = TypeVar("Found")
 _WEIGHTS, _STATISTICS = "weights.", "statistics."
 
@@ -81,6 +86,16 @@ class Detector:
     def device(self) -> torch.device:
         return next(self.method.parameters()).device
 
+    @property
+    def simulated(self) -> bool:
+        """Whether it was trained on simulated features."""
+        return bool((self.backbone or {}).get("simulated", False))
+
+    @property
+    def results_extra(self) -> ResultsExtra | None:
+        """What its result files say beyond detections."""
+        return ResultsExtra({"external_data": {"used": True, "details": SIMULATED}}) if self.simulated else None
+
     def detect(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Detections:
         """The detections in one video, or in all of a folder of features.
 
@@ -91,9 +106,23 @@ class Detector:
 
         Raises:
             InputError: if the source cannot be read or does not fit the model.
+
+        Warns:
+            VideoWarning: if a video could be used only in part.
         """
         features = self.features_of(source, video_id)
+        for name, problems in problems_of(features).items():
+            warnings.warn(f"{name}: {'; '.join(problems)}", VideoWarning, stacklevel=2)
         return collect(self.stream(features, features.ids), self.classes)
+
+    def keeping(self, most: int) -> Detector:
+        """The same detector, which keeps up to this many detections of a video.
+
+        Raises:
+            InputError: if it is not above 0.
+        """
+        settings = replace(self.recipe.postprocess, keep=most)
+        return replace(self, recipe=self.recipe.model_copy(update={"postprocess": settings}))
 
     def features_of(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Features:
         """Features of one source, see :meth:`detect`; computed from its frames if it is a video."""
@@ -121,7 +150,8 @@ class Detector:
 
         rows, grid, info = extract_features(path, self._extractor(self.backbone))
         durations = {} if info.duration is None else {name: info.duration}
-        return ArrayFeatures({name: rows}, grid, durations, self.backbone)
+        problems = {name: info.problems} if info.problems else {}
+        return ArrayFeatures({name: rows}, grid, durations, self.backbone, problems)
 
     def _store(self, folder: Path) -> FeatureStore:
         """A folder of features, opened once; one without an index has the grid of the model's features."""
@@ -157,7 +187,13 @@ class Detector:
             postprocess: instead of the recipe's.
         """
         settings = postprocess or self.recipe.postprocess
-        for video_id, found in self.candidates(features, video_ids):
+
+        def run(batch: Batch, features: Features) -> list[Candidates]:
+            # What post-processing would drop first is not kept until the end of the video.
+            return [_entering(part, settings) for part in self._run(batch, features)]
+
+        for video_id, parts in self._windows(features, video_ids, run):
+            found = _joined(parts)
             kept = process(found.segments, found.scores, found.labels, settings)
             yield video_id, Candidates(kept.segments, kept.scores, kept.labels)
 
@@ -188,7 +224,8 @@ class Detector:
         self, features: Features, video_ids: Iterable[str], run: Callable[[Batch, Features], list[Found]]
     ) -> Iterator[tuple[str, list[Found]]]:
         """What ``run`` gives for each window, video by video."""
-        self._check(features)
+        video_ids = list(video_ids)
+        self._check(features, video_ids)
         waiting: dict[str, list[Found]] = {}
         left: dict[str, int] = {}
         for batch in _batches(self._samples(features, video_ids, left), self.recipe.detect.batch_size):
@@ -281,8 +318,8 @@ class Detector:
         return Curves(float(grid.steps_to_seconds(0)), grid.seconds_per_step, means)
 
     def _name(self, name: str) -> str:
-        """Methods know classes by number: ``class 3``. Where a class has the name of a curve of the method's own, such as
-        ``start``, the latter becomes ``start (model)``."""
+        """Methods know classes by number: ``class 3``. Where a class has the name of a curve of the method's own, such
+        as ``start``, the latter becomes ``start (model)``."""
         kind, _, number = name.partition(" ")
         if kind == "class" and number.isdigit():
             return self.classes[int(number)]
@@ -290,17 +327,19 @@ class Detector:
             name += " (model)"
         return name
 
-    def _check(self, features: Features) -> None:
+    def _check(self, features: Features, video_ids: Sequence[str]) -> None:
+        whose = f"video '{video_ids[0]}'" if len(video_ids) == 1 else f"{len(video_ids)} videos"
         if features.channels != self.channels:
             raise InputError(
-                f"the features have {features.channels} channels, but the model was trained on {self.channels}; "
+                f"{whose}: the features have {features.channels} channels, but the model was trained on "
+                f"{self.channels}; "
                 "use features of the same extractor"
             )
         theirs, ours = features.backbone, self.backbone
         if theirs and ours and dict(theirs) != dict(ours):
             raise InputError(
-                f"the features were extracted by {dict(theirs)}, but the model was trained on those of {dict(ours)}; "
-                "extract them with the model's backbone and options"
+                f"{whose}: the features were extracted by {dict(theirs)}, but the model was trained on those of "
+                f"{dict(ours)}; extract them with the model's backbone and options"
             )
 
     def _known_grid(self, what: str) -> SnippetGrid:
@@ -407,6 +446,17 @@ def _batches(samples: Iterator[Sample], size: int) -> Iterator[Batch]:
             group = []
     if group:
         yield collate(group)
+
+
+def problems_of(features: Features) -> Mapping[str, tuple[str, ...]]:
+    """Video id -> why its file could be used only in part, where features were computed of one that could not."""
+    return features.problems if isinstance(features, ArrayFeatures) else {}
+
+
+def _entering(found: Candidates, settings: PostProcess) -> Candidates:
+    """Those candidates that go into post-processing."""
+    rows = entering(found.segments, found.scores, settings)
+    return Candidates(found.segments[rows], found.scores[rows], found.labels[rows])
 
 
 def _joined(parts: Sequence[Candidates]) -> Candidates:

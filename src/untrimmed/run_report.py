@@ -14,6 +14,7 @@ from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
+from untrimmed.inference import SIMULATED
 from untrimmed.methods.catalog import method_title
 from untrimmed.recipe import judged
 from untrimmed.report.curves import training_curves
@@ -25,7 +26,6 @@ from untrimmed.training.log import read_log
 from untrimmed.types import Annotations, Detections
 
 RESAMPLES = 1000
-SIMULATED = "Trained and tested on simulated features: no result of a real detector."
 
 
 def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = False) -> Path:

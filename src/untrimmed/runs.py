@@ -243,13 +243,12 @@ def train(
     if resume:
         _write_config(out, recipe)
     detector.save(out / MODEL_FILE)
-    backbone = dict(parts.features.backbone or {})
-    metrics: dict[str, Any] = {"training": summary, "simulated": bool(backbone.get("simulated", False))}
+    metrics: dict[str, Any] = {"training": summary, "simulated": detector.simulated}
     detections = evaluation = None
     if len(parts.test):
         say(f"detecting in the {len(parts.test)} videos of the test subset")
         detections = detect_all(detector, parts.features, tuple(parts.test.videos))
-        write_detections(detections, out / RESULTS_FILE)
+        write_detections(detections, out / RESULTS_FILE, extra=detector.results_extra)
         curves = dict(detector.curves(parts.features, tuple(parts.test.videos)))
         if curves:
             write_curves(curves, out / CURVES_FILE)

@@ -95,7 +95,7 @@ def test_detect_needs_nothing_but_the_model(tiny: Path, finished: Path, tmp_path
     model = tmp_path / "moved.safetensors"
     model.write_bytes((finished / "model.safetensors").read_bytes())
     out, page, subtitles = tmp_path / "found.json", tmp_path / "page.html", tmp_path / "subtitles"
-    run("detect", model, features, "--out", out, "--report", page, "--vtt", subtitles, "--device", "cpu")
+    run("detect", model, features, "--out", out, "--report-to", page, "--vtt-to", subtitles, "--device", "cpu")
     found = read_detections(out)
     trained = read_detections(finished / "results.json").of_video("test200")
     # The features alone do not tell how long the video is, so what is cut at its end may differ.
@@ -132,9 +132,9 @@ def test_one_bad_source_does_not_stop_the_others(tiny: Path, finished: Path, tmp
         ("--out", "found.foo", "should end in one of .json"),
         ("--out", "found.eaf", "elan has no form for results"),
         ("--out", "nowhere/found.json", "does not exist; make it first"),
-        ("--vtt", "full", "is a folder that holds files"),
-        ("--vtt", "all.vtt", "a .vtt file holds 1 video, not 3"),
-        ("--report", "full", "is a folder, expected the name of a file"),
+        ("--vtt-to", "full", "is a folder that holds files"),
+        ("--vtt-to", "all.vtt", "a .vtt file holds 1 video, not 3"),
+        ("--report-to", "full", "is a folder, expected the name of a file"),
     ],
 )
 def test_targets_are_looked_at_before_anything_is_detected(
@@ -271,4 +271,4 @@ def test_features_of_another_width_are_refused(tiny: Path, finished: Path, tmp_p
     wide = tmp_path / "wide.npy"
     np.save(wide, np.zeros((50, 9), np.float32))
     done = run("detect", finished, wide, "--out", tmp_path / "r.json", "--device", "cpu", code=2)
-    assert "9 channels" in done.stderr
+    assert "video 'wide': the features have 9 channels" in done.stderr

@@ -14,12 +14,14 @@ from untrimmed import backbones
 from untrimmed.cluster import detect_one
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.features import ArrayFeatures, FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import Detector, best_device
 from untrimmed.methods.protocol import StepDetections
+from untrimmed.postprocess.pipeline import PostProcess, process
 from untrimmed.recipe import recipe_of
 from untrimmed.video import VideoWriter
+from untrimmed.video.decode import VideoWarning
 
 GRID, SLOW = SnippetGrid(10, 2, 2), SnippetGrid(4, 4, 4)
 BACKBONE = {"name": "made up", "weights_sha256": None, "options": {}}
@@ -117,6 +119,42 @@ def test_the_backbone_is_made_once_on_the_detectors_device(tmp_path: Path, monke
     for name in ("a", "b"):
         assert detect_one(one, name, tmp_path / f"{name}.mp4").failed is None
     assert made == [(backbone.spec(), {"device": "cpu"})]
+
+
+def test_a_video_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mkv"
+    with VideoWriter(path, fps=10, size=(96, 64), preset="ultrafast") as writer:
+        for number in range(60):
+            writer.write(np.random.default_rng(number).integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    backbone = backbones.make_backbone({"name": "motion", "options": {"fps": 10}})
+    one = detector(backbone.spec(), backbone.channels)
+    told = detect_one(one, "cut", path)
+    assert told.failed is None
+    assert "cut off" in told.problems[0]
+    with pytest.warns(VideoWarning, match="cut: .*cut off"):
+        one.detect(path)
+
+
+def test_what_post_processing_drops_at_once_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    features = ArrayFeatures({"a": rng.uniform(0, 1, (60, 2)).astype(np.float32)}, GRID)
+    settings = PostProcess(floor=0.7, max_length=1.0, keep=None, voting=0.1)
+    one = detector()
+    ((_, every),) = one.candidates(features, ["a"])
+    ((_, found),) = one.stream(features, ["a"], settings)
+    kept = process(every.segments, every.scores, every.labels, settings)
+    assert len(every.scores) > len(found.scores) > 0
+    for mine, other in zip(found, kept[1:], strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_detector_may_keep_more_or_fewer() -> None:
+    features = np.random.default_rng(0).uniform(0, 1, (60, 2)).astype(np.float32)
+    assert len(detector().keeping(3).detect(features)) == 3
+    assert len(detector().detect(features)) > 3
+    with pytest.raises(InputError, match="keep"):
+        detector().keeping(0)
 
 
 @pytest.mark.parametrize("name", ["cpu:x", "cpo", "cuda:77"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,11 @@ from untrimmed.cli.values import RAY_HELP
 
 if TYPE_CHECKING:
     from untrimmed.cluster import Detected
+    from untrimmed.inference import Detector
+    from untrimmed.types import Detections
+
+_WRITE_SECONDS = 5.0
+"""Between two writings of the results that are there."""
 
 
 def detect(
@@ -21,11 +27,19 @@ def detect(
         typer.Argument(help="Video files, folders of features, .npy files of features, or folders of these."),
     ],
     out: Annotated[Path, typer.Option(help="Results, ActivityNet-style JSON.")] = Path("results.json"),
-    report: Annotated[
-        Path | None, typer.Option(help="Also a page to watch the detections on, here.", show_default=False)
+    report: Annotated[bool, typer.Option("--report", help="Also a page to watch the detections on.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Also subtitles (WebVTT) for every video.")] = False,
+    report_to: Annotated[
+        Path | None, typer.Option(help="The page, here instead of beside OUT.", show_default=False)
     ] = None,
-    vtt: Annotated[
-        Path | None, typer.Option(help="Also subtitles (WebVTT) for every video, in this folder.", show_default=False)
+    vtt_to: Annotated[
+        Path | None, typer.Option(help="The subtitles, in this folder instead of one beside OUT.", show_default=False)
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The most detections of a video. Default: as the model's config says.", show_default=False
+        ),
     ] = None,
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
@@ -48,15 +62,20 @@ def detect(
     from untrimmed.formats import check_results_target, write_detections
     from untrimmed.formats.io import check_file, write_text
     from untrimmed.formats.media import told_apart
-    from untrimmed.inference import best_device, collect, load_model
+    from untrimmed.inference import SIMULATED, best_device, load_model
 
+    for place in (out, report_to, vtt_to):
+        if place is not None and str(place).startswith("--"):
+            raise InputError(f"{place}: an option stands where a file was expected; a file of that name is ./{place}")
+    page = report_to or (_beside(out, ".html") if report else None)
+    subtitles = vtt_to or (_beside(out, "-vtt") if vtt else None)
     console = Console(stderr=True)
     files = find_sources(sources)
     check_results_target(out, videos=len(files))
-    if vtt is not None:
-        check_results_target(vtt, "webvtt", videos=len(files))
-    if report is not None:
-        check_file(report)
+    if subtitles is not None:
+        check_results_target(subtitles, "webvtt", videos=len(files))
+    if page is not None:
+        check_file(page)
     if note := told_apart(files):
         typer.echo(note, err=True)
     if model.suffix == ".onnx":
@@ -68,42 +87,77 @@ def detect(
     else:
         # With Ray only the classes are needed here: the workers compute.
         detector = load_model(model, best_device(device if ray is None else "cpu"))
+    detector = detector.keeping(keep) if keep else detector
     answers: Iterator[tuple[str, Detected]]
     if ray is None:
         answers = ((video_id, detect_one(detector, video_id, file)) for video_id, file in files.items())
     else:
-        answers = detect_with_ray(model, files, address=ray, workers=workers or os.cpu_count() or 1, device=device)
-    place = {video_id: number for number, video_id in enumerate(files)}
-    found, failed, durations = [], [], {}
+        many = workers or os.cpu_count() or 1
+        answers = detect_with_ray(model, files, address=ray, workers=many, device=device, keep=keep)
     options = {"console": console, "transient": True, "disable": not console.is_terminal}
-    for video_id, answer in track(answers, "detecting", total=len(files), **options):  # type: ignore[arg-type]
-        if answer.failed is not None:
-            failed.append(answer.failed)
-            continue
-        durations[video_id] = answer.duration
-        found.append((video_id, answer.found))
-        # A cluster answers in any order; the file has that of the sources.
-        found.sort(key=lambda each: place[each[0]])
-        # What is done is kept, also if a later video or a full disk ends the command.
-        write_detections(collect(found, detector.classes), out)
+    shown = track(answers, "detecting", total=len(files), **options)  # type: ignore[arg-type]
+    done = _kept(shown, list(files), detector, out)
+    found = {video_id: answer for video_id, answer in done.items() if answer.failed is None}
+    for video_id, answer in found.items():
+        if answer.problems:
+            text = f"used only in part: {video_id}: {'; '.join(answer.problems)}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+    failed = [answer.failed for answer in done.values() if answer.failed is not None]
     for message in failed:
         console.print(f"failed: {message}", highlight=False, markup=False, soft_wrap=True)
     if not found:
         raise InputError(f"none of the {len(files)} sources could be read")
-    detections = collect(found, detector.classes)
+    detections = _detections(done, list(files), detector)
     typer.echo(f"{len(detections)} detections in {len(found)} videos: {out}")
-    if vtt is not None:
-        write_detections(detections.select(detections.scores >= threshold), vtt, "webvtt")
-        typer.echo(f"subtitles: {vtt}")
-    if report is not None:
+    most = detector.recipe.postprocess.keep
+    if full := sum(len(answer.found.scores) == most for answer in found.values()):
+        typer.echo(f"{full} of the videos have {most} detections, the most that are kept of each: --keep N keeps more")
+    if subtitles is not None:
+        write_detections(detections.select(detections.scores >= threshold), subtitles, "webvtt")
+        typer.echo(f"subtitles: {subtitles}")
+    if page is not None:
         from untrimmed.report.media import link
         from untrimmed.report.viewer import ResultSet, render
 
-        linked = {name: link(file, report, embed=embed) for name, file in videos_among(files).items()}
-        known = {name: value for name, value in durations.items() if value is not None}
+        linked = {name: link(file, page, embed=embed) for name, file in videos_among(files).items()}
+        known = {name: answer.duration for name, answer in found.items() if answer.duration is not None}
+        sets, notes = [ResultSet(detections, str(model))], [SIMULATED] * detector.simulated
         title = f"Detections of {model}"
-        shown_set = ResultSet(detections, str(model))
-        write_text(report, render([shown_set], title=title, sources=linked, durations=known, threshold=threshold))
-        typer.echo(f"page: {report}")
+        text = render(sets, title=title, sources=linked, durations=known, threshold=threshold, notes=notes)
+        write_text(page, text)
+        typer.echo(f"page: {page}")
     if failed:
         raise typer.Exit(1)
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(out.name.split(".")[0] + ending)
+
+
+def _kept(
+    answers: Iterable[tuple[str, Detected]], order: Sequence[str], detector: Detector, out: Path
+) -> dict[str, Detected]:
+    """All answers by video. What is done is written now and then and at the end, also if a later video, Ctrl-C or a
+    full disk ends the command."""
+    from untrimmed.formats import write_detections
+
+    done: dict[str, Detected] = {}
+    written = time.monotonic()
+    try:
+        for video_id, answer in answers:
+            done[video_id] = answer
+            if time.monotonic() - written >= _WRITE_SECONDS:
+                write_detections(_detections(done, order, detector), out, extra=detector.results_extra)
+                written = time.monotonic()
+    finally:
+        if any(answer.failed is None for answer in done.values()):
+            write_detections(_detections(done, order, detector), out, extra=detector.results_extra)
+    return done
+
+
+def _detections(done: Mapping[str, Detected], order: Sequence[str], detector: Detector) -> Detections:
+    """What was found, in the order of the sources: a cluster answers in any."""
+    from untrimmed.inference import collect
+
+    found = [(video_id, done[video_id]) for video_id in order if video_id in done]
+    return collect(((video_id, each.found) for video_id, each in found if each.failed is None), detector.classes)

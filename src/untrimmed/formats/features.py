@@ -233,6 +233,7 @@ class ArrayFeatures:
         common_grid: the grid of every video.
         durations: video id -> seconds, where known.
         backbone: as in an index, if there is one.
+        problems: video id -> why its file could be used only in part, a sentence each.
 
     Raises:
         InputError: for an array that is not (T, C) or holds a value that is not finite.
@@ -242,6 +243,7 @@ class ArrayFeatures:
     common_grid: SnippetGrid
     durations: Mapping[str, float] = field(default_factory=dict)
     backbone: Mapping[str, Any] | None = None
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.arrays:

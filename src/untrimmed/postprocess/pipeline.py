@@ -200,6 +200,16 @@ def apply(detections: Detections, settings: PostProcess) -> Detections:
     )
 
 
+def entering(segments: NDArray[np.float64], scores: NDArray[np.float64], settings: PostProcess) -> NDArray[np.bool_]:
+    """Which candidates are looked at at all: (N,), those not below ``floor`` and shorter than ``max_length``."""
+    inside = np.ones(len(scores), dtype=bool)
+    if settings.floor is not None:
+        inside &= scores >= settings.floor
+    if settings.max_length is not None:
+        inside &= segments[:, 1] - segments[:, 0] < settings.max_length
+    return inside
+
+
 def _process(
     video: NDArray[np.int64],
     label: NDArray[np.int64],
@@ -208,12 +218,7 @@ def _process(
     settings: PostProcess,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Rows kept, their scores and segments; by video, then score, then row."""
-    inside = np.ones(len(scores), dtype=bool)
-    if settings.floor is not None:
-        inside &= scores >= settings.floor
-    if settings.max_length is not None:
-        inside &= segments[:, 1] - segments[:, 0] < settings.max_length
-    entered = np.flatnonzero(inside)
+    entered = np.flatnonzero(entering(segments, scores, settings))
     if settings.candidates is not None:
         entered = np.sort(_best(entered, video, scores, settings.candidates))
     classes = _pairs(video, label)
