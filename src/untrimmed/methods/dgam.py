@@ -21,6 +21,10 @@ What differs from the authors' code, and why
 - The outer-inner contrast is that of the other hosts: their weight of 0.3 for the mean on either side is 0.6 for the
   mean of both, and a segment's class score is added.
 - Random segments are drawn anew every epoch, not every ten.
+- On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
+  weigh the foreground of the flow stream by 0.3: ``streams`` has ``smoothing`` and ``foreground`` for it, and the
+  configs set them (here the Gaussian comes before the curves are refined). Their generative loss has its full weight
+  there from the first epoch, here it rises as on THUMOS14.
 
 An enhancer of features (:mod:`untrimmed.methods.enhancer`), one for each stream, is given, as scores, the highest
 softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
@@ -61,6 +65,12 @@ class StreamConfig(BaseModel):
     thresholds: tuple[float, ...] = Field((0.03,), min_length=1, description="of the curves that segments are cut from")
     reconstruction: float = Field(0.5, ge=0, description="weight of the generative loss of the attention")
     own: float = Field(0.35, ge=0, le=1, description="share of its own classes in the scores of its segments")
+    foreground: float | None = Field(
+        None, ge=0, description="weight of the classes of the pooled action; None: that of the method"
+    )
+    smoothing: float = Field(
+        0.0, ge=0, description="sigma of a Gaussian, in steps, over the curves that segments are cut from; 0: none"
+    )
 
 
 class Config(BaseModel):
@@ -221,7 +231,8 @@ class DGAM(nn.Module):
         terms: dict[str, Term] = {}
         for number, (settings, stream) in enumerate(zip(self.config.streams, self.streams, strict=True)):
             said = from_raw(raw, f"{number}.")
-            found = self._discriminative(said, labels, mask)
+            weight = self.config.foreground if settings.foreground is None else settings.foreground
+            found = self._discriminative(said, labels, mask, weight)
             if "drawn" in said:
                 found |= self._generative(said, mask, settings.reconstruction)
             scores = said["activations"].softmax(1)[:, : self.classes].amax(1) * mask
@@ -231,7 +242,7 @@ class DGAM(nn.Module):
             terms |= {f"{number}.{name}": term for name, term in found.items()}
         return terms
 
-    def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor) -> dict[str, Term]:
+    def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor, weight: float) -> dict[str, Term]:
         config, attention = self.config, said["attention"]
         nothing, everything = torch.zeros_like(labels), torch.ones_like(labels[:, :1])
         actions = torch.cat((labels, everything * 0), 1)
@@ -239,7 +250,7 @@ class DGAM(nn.Module):
         agreeing = (shares[:, :-1] * labels[:, :, None]).amax(1), 1 - shares[:, -1]
         apart = sum(((attention - each).abs() * mask).sum() for each in agreeing)
         return {
-            "foreground": cross_entropy_term(said["foreground"], actions, weight=config.foreground),
+            "foreground": cross_entropy_term(said["foreground"], actions, weight=weight),
             "background": cross_entropy_term(
                 said["background"], torch.cat((nothing, everything), 1), weight=config.background
             ),
@@ -273,6 +284,8 @@ class DGAM(nn.Module):
             attention = said["attention"][:, None]
             own, other = classes[number], classes[number - 1]
             cut = attention * (config.classes_share * own + (1 - config.classes_share) * attention)
+            if settings.smoothing:
+                cut = smoothed(cut, mask, settings.smoothing)
             scored = attention.square() * (settings.own * own + (1 - settings.own) * other)
             parts.append(
                 proposals(scored, mask, scores, config.class_threshold, config.scoring, [(cut, settings.thresholds)])

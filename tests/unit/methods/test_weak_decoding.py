@@ -50,7 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "scoring": {**SCORING, "outer_weight": 0.6},
         "streams": [
             {"thresholds": [0.1, 0.2], "reconstruction": 0.5, "own": 0.35},
-            {"thresholds": [0.15], "reconstruction": 0.4, "own": 0.6},
+            {"thresholds": [0.15], "reconstruction": 0.4, "own": 0.6, "foreground": 0.3, "smoothing": 1.25},
         ],
     },
 }
@@ -223,6 +223,18 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-values)))
 
 
+def blurred(curve: np.ndarray, sigma: float) -> np.ndarray:
+    """Each step the mean of those within three sigmas, weighted by a Gaussian."""
+    if not sigma:
+        return curve
+    result = []
+    for step in range(len(curve)):
+        near = [other for other in range(len(curve)) if abs(other - step) <= np.ceil(3 * sigma)]
+        weights = [np.exp(-((other - step) ** 2) / (2 * sigma**2)) for other in near]
+        result.append(sum(w * curve[other] for w, other in zip(weights, near, strict=True)) / sum(weights))
+    return np.array(result)
+
+
 def streams_of_dgam(mask: Tensor) -> Raw:
     return {
         f"{number}.{name}": value
@@ -248,7 +260,9 @@ def test_segments_of_dgam_are_cut_from_each_stream_and_scored_by_both() -> None:
             mine, a = sigmoid(values[number]), attention[number]
             other = sigmoid(values[1 - number])
             for label in occurring(scores, config.class_threshold):
-                cut = config.classes_share * a * mine[label] + (1 - config.classes_share) * a**2
+                cut = blurred(
+                    config.classes_share * a * mine[label] + (1 - config.classes_share) * a**2, stream.smoothing
+                )
                 curve = a * (stream.own * a * mine[label] + (1 - stream.own) * a * other[label])
                 expected += segments_of(curve, [(cut, stream.thresholds)], label, scores[label], config.scoring)
         agrees(found[row], expected)
@@ -265,9 +279,9 @@ WEIGHTS: dict[str, dict[str, float]] = {
     "um": {"classes": 1.0, "magnitude": 0.021, "entropy": 0.6, "recorded": 0.25},
     "dgam": {
         f"{stream}.{name}": weight
-        for stream, generative in ((0, 0.5), (1, 0.4))
+        for stream, generative, foreground in ((0, 0.5, 0.9), (1, 0.4, 0.3))
         for name, weight in (
-            ("foreground", 0.9),
+            ("foreground", foreground),
             ("background", 0.05),
             ("guide", 0.2),
             ("divergence", 7.0 * 0.3),
