@@ -53,6 +53,7 @@ def extract(
     import os
 
     from untrimmed.backbones import make_backbone
+    from untrimmed.errors import InputError
     from untrimmed.extract import extract as run
     from untrimmed.extract import find_videos
     from untrimmed.formats.media import told_apart
@@ -63,6 +64,8 @@ def extract(
     # With Ray the workers compute; this machine may have no GPU.
     here = device if ray is None else "cpu"
     made = make_backbone({"name": backbone, "options": given}, weights=weights, device=here, batch=batch)
+    if device not in ("auto", "cpu") and not hasattr(made, "device"):
+        raise InputError(f"--device {device}: backbone '{backbone}' computes on the CPU; leave --device out")
     on_gpu = str(getattr(made, "device", "cpu")) != "cpu"
     files = find_videos(videos)
     if note := told_apart(files):

@@ -73,6 +73,7 @@ def test_bad_videos_are_named_at_the_end(
         (["a.mp4", "--backbone", "i3d", "--weights", "no.pt"], "no file of weights no.pt; published: rgb_imagenet.pt"),
         (["a.mp4", "--streams", "rgb"], "unknown option 'streams'"),
         (["a.mp4", "--dtype", "int8"], "not as 'int8'"),
+        (["a.mp4", "--device", "cuda"], "backbone 'motion' computes on the CPU; leave --device out"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
