@@ -7,7 +7,8 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,25 @@ def small_model(folder: Path, backbone: Backbone) -> Path:
     return folder / "model.safetensors"
 
 
+@contextmanager
+def unless_too_busy() -> Iterator[None]:
+    """Ray gives its own processes half a minute to start, which cannot be changed."""
+    try:
+        yield
+    except InputError as error:
+        if "timed out during startup" in str(error):
+            pytest.skip("this machine is too busy for Ray to start in time")
+        raise
+
+
 def test_extraction_gives_the_same_files_as_without(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     for number in range(3):
         render(videos / f"v{number}.mp4", number, 20)
     (videos / "bad.mp4").write_bytes(bytes(range(256)))
     backbone = make_backbone({"name": "motion", "options": {"fps": 10}})
-    outcome = extract_with_ray(find_videos([videos]), backbone, tmp_path / "ray")
+    with unless_too_busy():
+        outcome = extract_with_ray(find_videos([videos]), backbone, tmp_path / "ray")
     plain = extract([videos], backbone, tmp_path / "plain")
     assert sorted(outcome.done) == sorted(plain.done) == ["v0", "v1", "v2"]
     assert outcome.failed == plain.failed
@@ -112,7 +125,8 @@ def test_detection_gives_what_it_gives_without(tmp_path: Path) -> None:
         "bad": tmp_path / "bad.npy",
     }
     files["bad"].write_bytes(b"nothing")
-    found = dict(detect_with_ray(model, files))
+    with unless_too_busy():
+        found = dict(detect_with_ray(model, files))
     detector = load_model(model)
     assert set(found) == set(files)
     for video_id, path in files.items():
