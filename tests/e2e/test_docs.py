@@ -91,7 +91,8 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "scale.html").is_file()
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     # The menu is in the order of use, not of the alphabet.
-    places = [page.index(f'href="{name}.html"') for name in ("own_videos", "formats", "backbones", "training", "glossary")]
+    names = ("own_videos", "formats", "backbones", "training", "glossary")
+    places = [page.index(f'href="{name}.html"') for name in names]
     assert places == sorted(places)
     # It can be read without a network.
     assert not re.findall(r"(?:src|href)=\"https?://(?!squidfunk)[^\"]*\.(?:js|css|woff2?)", page)
