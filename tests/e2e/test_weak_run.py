@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from untrimmed.cli import app
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.features import FeatureWriter
@@ -115,6 +117,27 @@ def test_a_model_with_acgnet_is_stored_and_detects(world: Path, tmp_path: Path) 
     assert len(found)
     ((_, curves),) = detector.curves(detector.features_of(world / "features" / "v50.npy"), ["v50"])
     assert {"attention", *CLASSES} <= set(curves.values)
+
+
+def test_the_graph_of_a_video_is_drawn(world: Path, tmp_path: Path) -> None:
+    enhance = {"name": "acgnet", "threshold": 0.5, "neighbours": 6}
+    out, runs = tmp_path / "figures", {"dgam": tmp_path / "with", "basnet": tmp_path / "without"}
+    two = [{"thresholds": [0.1]}] * 2
+    for name, more in (("dgam", {"streams": two, "enhance": enhance}), ("basnet", {})):
+        train(plan(world / "weak.json", name, epochs=1, **more), runs[name], device=torch.device("cpu"))
+
+    def draw(run: Path, *more: str) -> str:
+        result = CliRunner().invoke(app, ["graph", str(run), "--out", str(out), *more])
+        assert result.exit_code == 0 or isinstance(result.exception, InputError)
+        return str(result.exception or result.output)
+
+    assert "2 figures of 1 videos" in draw(runs["dgam"], "--video", "v50")
+    assert sorted(file.name for file in out.iterdir()) == ["v50-graph-0.svg", "v50-graph-1.svg"]
+    text = (out / "v50-graph-0.svg").read_text(encoding="utf-8")
+    labels = read_annotations(world / "weak.json").videos["v50"].labels
+    assert all(f">{word}<" in text for word in (*labels, "lender, seconds", "receiver, seconds"))
+    assert "has no video 'v99'" in draw(runs["dgam"], "--video", "v99")
+    assert "method basnet has no graph" in draw(runs["basnet"])
 
 
 def test_ignored_labels_count_neither_in_the_scores_of_a_run_nor_on_its_page(world: Path, tmp_path: Path) -> None:

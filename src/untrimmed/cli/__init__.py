@@ -22,6 +22,7 @@ from untrimmed.cli import (
     export,
     extract,
     fuse,
+    graph,
     import_features,
     postprocess,
     simulate,
@@ -55,6 +56,7 @@ app.command(cls=ManyNumbers)(evaluate.evaluate)
 app.command()(export.export)
 app.command(cls=OptionalAddress)(extract.extract)
 app.command(cls=ManyNumbers)(fuse.fuse)
+app.command()(graph.graph)
 app.command()(import_features.import_features)
 app.command()(postprocess.postprocess)
 app.command()(simulate.simulate)

@@ -9,7 +9,10 @@ import typer
 
 
 def curves(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or their curves.json; at most five.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or their curves.json; at most five. Detections: the results.json beside it."),
+    ],
     truth: Annotated[Path, typer.Option(help="Annotations.")],
     out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("curves"),
     video: Annotated[list[str] | None, typer.Option(help="Only these videos.", show_default=False)] = None,
@@ -18,9 +21,14 @@ def curves(
         typer.Option(help="Only these classes or curves, such as action. Default: classes of each video."),
     ] = None,
 ) -> None:
-    """Draw what models say over time against the truth: an SVG for each video and class."""
+    """Draw what models say over time against the truth: an SVG for each video and class.
+
+    Below the curves stand blocks: the instances, then of each model its best detections, as many as there are
+    instances.
+    """
+    from untrimmed.cli.values import file_stem
     from untrimmed.errors import InputError, nearest
-    from untrimmed.formats import read_annotations
+    from untrimmed.formats import read_annotations, read_detections
     from untrimmed.formats.curves import read_curves
     from untrimmed.formats.io import write_text
     from untrimmed.report.curve_figures import COLORS, class_figures
@@ -30,7 +38,10 @@ def curves(
     names = [run.stem if run.is_dir() else run.parent.name or run.stem for run in runs]
     if len(set(names)) < len(names):
         names = [str(run) for run in runs]
-    models = dict(zip(names, (read_curves(run / "curves.json" if run.is_dir() else run) for run in runs), strict=True))
+    files = {name: run / "curves.json" if run.is_dir() else run for name, run in zip(names, runs, strict=True)}
+    models = {name: read_curves(file) for name, file in files.items()}
+    beside = {name: file.with_name("results.json") for name, file in files.items()}
+    found = {name: read_detections(file) for name, file in beside.items() if file.exists()}
     annotations = read_annotations(truth)
     drawable = {name for model in models.values() for shown in model.values() for name in shown.values}
     for name in label or ():
@@ -49,14 +60,13 @@ def curves(
             if video_id not in known:
                 raise InputError(f"{where}: has no video '{video_id}': {nearest(video_id, known)}")
         shown = {name: model[video_id] for name, model in models.items()}
-        figures = class_figures(annotations.videos[video_id], shown, label, annotations.labels)
+        figures = class_figures(annotations.videos[video_id], shown, label, annotations.labels, found)
         for number, figure in enumerate(figures.values()):
-            safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in video_id)
-            write_text(out / f"{safe}-{number}.svg", figure.file)
+            write_text(out / f"{file_stem(video_id)}-{number}.svg", figure.file)
             count += 1
     if not count:
         raise InputError(
-            f"{', '.join(names)}: no curve of any class that occurs in {len(ids)} videos of {truth}; there are curves of "
-            f"{', '.join(sorted(drawable)[:9]) or 'nothing'}: draw one of them with --label"
+            f"{', '.join(names)}: no curve of any class that occurs in {len(ids)} videos of {truth}; there are curves "
+            f"of {', '.join(sorted(drawable)[:9]) or 'nothing'}: draw one of them with --label"
         )
     typer.echo(f"{count} figures of {len(ids)} videos in {out}")

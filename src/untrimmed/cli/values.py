@@ -32,6 +32,11 @@ RAY_HELP = (
 )
 
 
+def file_stem(video_id: str) -> str:
+    """A video's id as part of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in video_id)
+
+
 class ManyNumbers(TyperCommand):
     """A command whose repeatable options take every number that follows them."""
 

@@ -44,7 +44,7 @@ from torch.nn import functional as F
 
 from untrimmed.layers.conv import masked, widened
 from untrimmed.losses import Term
-from untrimmed.methods.enhancer import State
+from untrimmed.methods.enhancer import PREFIX, State
 
 Graph = Literal["sum", "similarity", "difference", "diffusion"]
 Part = Literal["original", "average", "convolution"]
@@ -176,6 +176,11 @@ def epm(enhanced: Tensor, original: Tensor, scores: Tensor, adjacency: Tensor) -
         theirs = (original.square().sum(1) * weights.sum(1)).sum(1)
         crossed = (enhanced * (original @ weights.mT)).sum((1, 2))
         return own + theirs - 2 * crossed
+
+
+def adjacencies(raw: dict[str, Tensor]) -> list[Tensor]:
+    """A' (B, T, T) of each stream, from the raw of a host with ACGNet."""
+    return [value for name, value in raw.items() if name.endswith(f"{PREFIX}adjacency")]
 
 
 class ACGNet(nn.Module):

@@ -88,6 +88,8 @@ _LEGEND: dict[str, Any] = {
 }
 _DASHED = (0, (4, 3))
 _PALE = 0.45
+_ROW = 0.11
+"""Height of a row of blocks, in units of an axis from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -276,19 +278,27 @@ def over_truth(
     truth: Sequence[tuple[float, float]],
     ylabel: str,
     xlabel: str = "seconds",
+    found: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
 ) -> Graphic:
     """Curves over time, between 0 and 1, over the segments of the truth.
 
     Args:
         curves: seconds of the values and, as long, the values of each.
         truth: segments in seconds, drawn as bands.
+        found: colour and segments of each row of blocks below the curves; above them is then a row of the truth.
     """
-    with _figure(120, left=_UPRIGHT, legend=1) as (figure, axes):
+    rows = [(GREEN, truth), *found] if found else []
+    with _figure(120 * (1 + _ROW * len(rows)), left=_UPRIGHT, legend=1) as (figure, axes):
         for number, (start, end) in enumerate(truth):
             axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
         for times, one in curves:
             axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
-        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.02))
+        for number, (color, segments) in enumerate(rows):
+            spans = [(start, end - start) for start, end in segments]
+            place = (-_ROW * (number + 0.9), 0.75 * _ROW)
+            axes.broken_barh(spans, place, facecolor=color, edgecolor=_PAPER, linewidth=0.8)
+        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-_ROW * len(rows), 1.02))
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         axes.margins(x=0)
         figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
         return _graphic(figure, name, title)
@@ -320,9 +330,10 @@ def lending(
                 "linewidth": 3.5,
                 "solid_capstyle": "butt",
             }
-            axes.plot([start, end], [span[0] + beside] * 2, **look)
-            axes.plot([span[0] + beside] * 2, [start, end], **look)
-        axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=span, ylim=span[::-1])
+            axes.plot([start, end], [span[0] - beside] * 2, **look)
+            axes.plot([span[0] - beside] * 2, [start, end], **look)
+        limits = (span[0] - 2 * beside, span[1]) if truth else span
+        axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=limits, ylim=limits[::-1])
         patches = [Patch(color=colors[n % len(colors)], label=label) for n, label in enumerate(labels)]
         if patches:
             figure.legend(handles=patches, **_LEGEND, ncols=3, handlelength=1, handleheight=1)

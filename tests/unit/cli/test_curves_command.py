@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from untrimmed.cli import app
 from untrimmed.errors import InputError
-from untrimmed.formats import write_annotations
+from untrimmed.formats import write_annotations, write_detections
 from untrimmed.formats.curves import Curves, write_curves
-from untrimmed.report import curve_figures
-from untrimmed.types import Annotations, Instances, Video
+from untrimmed.report import curve_figures, plots
+from untrimmed.types import Annotations, Detections, Instances, Video
 
 
 @pytest.fixture
@@ -45,6 +45,25 @@ def test_a_figure_for_each_class_of_the_truth_with_a_curve_of_each_model(folder:
     assert {"truth", "one", "two"} <= texts[0]
     assert {"truth", "two"} <= texts[1]
     assert "one" not in texts[1]
+
+
+def test_detections_of_the_runs_that_have_them_are_blocks_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[object] = []
+    real = curve_figures.over_truth
+    monkeypatch.setattr(curve_figures, "over_truth", lambda *given: (rows.append(given[6]), real(*given))[1])
+    segments = np.array([[1.0, 2.1], [4.0, 5.0], [6.9, 8.0], [0.0, 9.0], [0.0, 3.0]])
+    labels, of_video = np.array([0, 1, 0, 0, 0]), np.array([0, 0, 0, 0, 1])
+    scores = np.array([0.9, 0.95, 0.7, 0.2, 0.99])
+    found = Detections(("v/1", "v/2"), ("jump", "spin"), of_video, labels, segments, scores)
+    write_detections(found, folder / "two" / "results.json")
+    truth, out = folder / "truth.json", folder / "out"
+    run(folder / "one", folder / "two", "--truth", truth, "--out", out)
+    # Two instances of jump, one of spin; the second run is blue also where the first has no curve.
+    assert rows == [[(plots.BLUE, [(1.0, 2.1), (6.9, 8.0)])], [(plots.BLUE, [(4.0, 5.0)])]]
+    run(folder / "one", folder / "two", "--truth", truth, "--out", out, "--label", "start")
+    assert rows[2:] == [[]]
+    assert curve_figures.best(found, "v/1", None, 2) == [(4.0, 5.0), (1.0, 2.1)]
+    assert curve_figures.best(found, "v/3", None, 2) == curve_figures.best(found, "v/1", "swim", 2) == []
 
 
 def test_only_the_classes_and_videos_asked_for(folder: Path) -> None:

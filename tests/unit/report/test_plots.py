@@ -127,6 +127,13 @@ def test_curves_over_truth_and_the_graph_of_a_video() -> None:
     over = plots.over_truth(
         "activation", "Activation <of jump>", [(times, curve) for curve in curves], [(1.0, 2.0)], "activation"
     )
+    blocks = plots.over_truth(
+        "b", "t", [(times, curves[0])], [(1.0, 2.0)], "a", found=[(plots.BLUE, [(0.5, 1), (2, 3)])]
+    )
+    marks = [
+        blocks.file.count(f"fill: {color}") - over.file.count(f"fill: {color}") for color in (plots.GREEN, plots.BLUE)
+    ]
+    assert marks == [1, 2]
     graph = plots.lending("graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")])
     for graphic, texts in ((over, ("truth", "host", "with ACGNet", "&lt;of jump&gt;")), (graph, ("lender", "jump"))):
         for svg in (graphic.file, graphic.inline):

@@ -1,0 +1,88 @@
+"""``untrimmed graph``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from untrimmed.data.windows import Window
+    from untrimmed.formats.features import Features
+    from untrimmed.inference import Detector
+    from untrimmed.report.plots import Graphic
+    from untrimmed.types import Video
+
+
+def graph(
+    run: Annotated[Path, typer.Argument(help="Run folder, or model file, of a method with ACGNet.")],
+    video: Annotated[
+        list[str] | None, typer.Option(help="Videos to draw. Default: the test subset of the run.", show_default=False)
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of features. Default: that of the run.", show_default=False)
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Annotations. Default: those of the run.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("graphs"),
+) -> None:
+    """Draw who lends to whom in a video: the graph that ACGNet builds, an SVG for each video and stream."""
+    from untrimmed.cli.values import file_stem
+    from untrimmed.errors import InputError, nearest
+    from untrimmed.formats import read_annotations
+    from untrimmed.formats.io import write_text
+    from untrimmed.inference import load_model, open_features
+
+    detector = load_model(run)
+    data = detector.recipe.data
+    if not detector.recipe.method.get("enhance"):
+        raise InputError(f"{run}: method {detector.recipe.method['name']} has no graph; train it with method.enhance")
+    annotations = read_annotations(truth or data.annotations)
+    if not video and data.test is None:
+        raise InputError(f"{run}: its recipe names no test subset; name videos with --video")
+    ids = video or list(annotations.subset(data.test or "").videos)
+    store = open_features(features or data.features, data.grid.grid() if data.grid else None)
+    for name in ids:
+        for where, known in ((truth or data.annotations, annotations.videos), (features or data.features, store.ids)):
+            if name not in known:
+                raise InputError(f"{where}: has no video '{name}': {nearest(name, known)}")
+    count = 0
+    for name in ids:
+        for picture in _pictures(detector, store, annotations.videos[name]):
+            out.mkdir(parents=True, exist_ok=True)
+            write_text(out / f"{file_stem(name)}-{picture.name}.svg", picture.file)
+            count += 1
+    typer.echo(f"{count} figures of {len(ids)} videos in {out}")
+
+
+def _pictures(detector: Detector, features: Features, video: Video) -> list[Graphic]:
+    """A picture of each window of a video and stream of the model."""
+    from untrimmed.report.plots import lending
+
+    truth = [
+        (start, end, label)
+        for (start, end), label in zip(video.instances.segments.tolist(), video.instances.labels, strict=True)
+    ]
+    windows = detector.recipe.windows.inference(video, features.length(video.id), features.grid(video.id))
+    pictures: list[Graphic] = []
+    for window in windows:
+        for weights, span in _weights(detector, features, window):
+            name = f"graph-{len(pictures)}"
+            pictures.append(lending(name, f"Who lends to whom in {video.id}", weights, span, truth))
+    return pictures
+
+
+def _weights(
+    detector: Detector, features: Features, window: Window
+) -> list[tuple[list[list[float]], tuple[float, float]]]:
+    """The graphs of a window over the steps of its first piece, and the seconds these span."""
+    from untrimmed.data.batch import collate
+    from untrimmed.data.materialise import materialise
+    from untrimmed.methods.acgnet import adjacencies
+
+    raw = detector.raw(collate([materialise(window, features, standardise=detector.standardise)]))
+    piece = window.map.pieces[0]
+    shown = slice(round(piece.first), round(piece.last))
+    return [(each[0, shown, shown].clamp(min=0).tolist(), (piece.start, piece.end)) for each in adjacencies(raw)]
