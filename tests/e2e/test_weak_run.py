@@ -137,6 +137,11 @@ def test_the_graph_of_a_video_is_drawn(world: Path, tmp_path: Path) -> None:
     labels = read_annotations(world / "weak.json").videos["v50"].labels
     assert all(f">{word}<" in text for word in (*labels, "lender, seconds", "receiver, seconds"))
     assert "has no video 'v99'" in draw(runs["dgam"], "--video", "v99")
+    with FeatureWriter(tmp_path / "narrow", backbone={"name": "bumps"}) as writer:
+        writer.add("v50", np.ones((LENGTH, 2)), GRID, LENGTH / 2)
+    narrow = draw(runs["dgam"], "--video", "v50", "--features", str(tmp_path / "narrow"))
+    assert "narrow: has 2 channels, but" in narrow
+    assert "was trained on 8" in narrow
     assert "method basnet has no graph" in draw(runs["basnet"])
 
 

@@ -48,6 +48,10 @@ def graph(
         for where, known in ((truth or data.annotations, annotations.videos), (features or data.features, store.ids)):
             if name not in known:
                 raise InputError(f"{where}: has no video '{name}': {nearest(name, known)}")
+    if store.channels != detector.channels:
+        raise InputError(
+            f"{features or data.features}: has {store.channels} channels, but {run} was trained on {detector.channels}"
+        )
     count = 0
     for name in ids:
         for picture in _pictures(detector, store, annotations.videos[name]):
