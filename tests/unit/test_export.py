@@ -131,6 +131,20 @@ def test_on_the_command_line(exported: tuple[Detector, Path], tmp_path: Path, mo
     assert out.is_file()
 
 
+def test_a_gpu_is_not_taken_for_an_onnx_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("model.onnx", "clip.npy"):
+        (tmp_path / name).touch()
+    command = ["untrimmed", "detect", str(tmp_path / "model.onnx"), str(tmp_path / "clip.npy"), "--device", "cuda"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "--device cuda: an ONNX file is computed on the CPU" in capsys.readouterr().err
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.onnx: no such file"):
         load_onnx(tmp_path / "absent.onnx")
