@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from untrimmed.errors import InputError
+from untrimmed.evaluation.any_label import with_one_label, without_labels
+from untrimmed.evaluation.protocols import protocol_of
 from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
@@ -58,6 +60,8 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
         facts, sections = _scores(detections, part, subset, rules)
     else:
         notes.append(f"The {len(part)} videos of subset {subset} have no instances, so the detections are not scored.")
+    if without_labels(detections):
+        notes.append("The detections have no labels: `untrimmed fuse` adds them. The scores take all labels for one.")
     facts += [("parameters", f"{metrics['training']['parameters']:,}"), ("seconds", f"{metrics['seconds']:,.0f}")]
     curves = run / CURVES_FILE
     write_text(
@@ -79,8 +83,10 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
 def _scores(
     detections: Detections, part: Annotations, subset: str, rules: Mapping[str, Any]
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """The facts and the sections on how good the detections are."""
+    """The facts and the sections on how good the detections are; those without labels as segments of any label."""
     protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
+    if without_labels(detections):
+        detections, part = with_one_label(detections, part, protocol_of(protocol, part).ambiguous)
     result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
     diagnosis = diagnosis_section(detections, part, protocol, tious, subset=subset)
     return score_facts(result), [score_section(result), diagnosis]

@@ -63,6 +63,9 @@ def test_a_class_agnostic_method_is_scored_as_if_there_were_one_class(tiny: Path
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert list(metrics["test"]["per_class"]) == ["any label"]
     assert "any label" in printed
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "any label" in page
+    assert "The detections have no labels" in page
     assert metrics["training"]["validation_mAP"] > 0
     truth = ["--truth", tiny / "truth.json", "--subset", "test", "--tiou", "0.5", "--json"]
     again = json.loads(run("evaluate", tmp_path / "run" / "results.json", *truth, "--any-label").stdout)
