@@ -31,7 +31,7 @@ function buildKinds() {
   if (index.unscored) boxes.push(box(state.hiddenKinds, "unscored", "not scored", swatch("found unscored")));
   boxes.push(box(state.hiddenKinds, "missed", "missed instance", swatch("truth missed")));
   boxes.push(box(state.hiddenKinds, "found", "found instance", swatch("truth")));
-  boxes.push(box(state.hiddenKinds, "unjudged", "instance not judged", swatch("truth")));
+  boxes.push(box(state.hiddenKinds, "unjudged", "instance not judged", swatch("truth unjudged")));
   $("kinds").append(...boxes);
 }
 

@@ -82,6 +82,7 @@ function bar(item, top) {
   const byKind = state.colour === "kind" && index.scored;
   if (item.what === "truth") {
     button.classList.toggle("missed", standing(item) === "missed");
+    button.classList.toggle("unjudged", byKind && standing(item) === "unjudged");
     if (item.origin !== "file") button.classList.add("mended");
     button.style.setProperty("--color", byKind ? "var(--truth)" : labelColour(item.label));
   } else {

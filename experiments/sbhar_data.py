@@ -1,6 +1,6 @@
 """The SBHAR data set (docs/datasets/sbhar.md) as annotations and features:
 
-    python examples/sbhar.py "HAPT Data Set" data/sbhar
+    python experiments/sbhar_data.py "HAPT Data Set" data/sbhar
 
 The first folder is what the archive unpacks to; the second gets ``annotations.json`` and ``features/<recording>.npy``.
 A snippet is a second of raw signal, 50 samples of accelerometer and gyroscope, and one begins every half second.

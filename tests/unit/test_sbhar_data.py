@@ -14,7 +14,7 @@ from untrimmed.formats import read_annotations
 from untrimmed.formats.features import FeatureStore
 from untrimmed.grid import SnippetGrid
 
-FILE = Path(__file__).resolve().parents[2] / "examples" / "sbhar.py"
+FILE = Path(__file__).resolve().parents[2] / "experiments" / "sbhar_data.py"
 
 
 @pytest.fixture(scope="module")
