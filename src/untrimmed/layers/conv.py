@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -94,8 +95,24 @@ def over_processes(values: Tensor) -> Tensor:
     only one."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return values
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumOfAll.apply(values)  # type: ignore[no-untyped-call]
     return total
+
+
+class _SumOfAll(torch.autograd.Function):
+    """The sum over all processes: each gets it, so the gradient of what each gave is the sum of all gradients."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.detach().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
 
 
 class MaskedBatchNorm(nn.Module):
