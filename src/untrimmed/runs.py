@@ -201,17 +201,8 @@ def train(
         standardise=standardise,
     )
     say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
-    options = dict(recipe.method)
-    method = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).to(device)
-    detector = Detector(
-        method,
-        recipe,
-        parts.classes,
-        parts.features.channels,
-        standardise,
-        parts.features.backbone,
-        _common_grid(parts),
-    )
+    detector = _untrained(recipe, parts, standardise, device)
+    method = detector.method
     if not processes.first:
         # All begin with the same weights, but each draws its own numbers in training.
         torch.manual_seed(recipe.train.seed + 1_000_003 * processes.rank)
@@ -244,22 +235,38 @@ def train(
         _write_config(out, recipe)
     detector.save(out / MODEL_FILE)
     metrics: dict[str, Any] = {"training": summary, "simulated": detector.simulated}
-    detections = evaluation = None
-    if len(parts.test):
-        say(f"detecting in the {len(parts.test)} videos of the test subset")
-        detections = detect_all(detector, parts.features, tuple(parts.test.videos))
-        write_detections(detections, out / RESULTS_FILE, extra=detector.results_extra)
-        curves = dict(detector.curves(parts.features, tuple(parts.test.videos)))
-        if curves:
-            write_curves(curves, out / CURVES_FILE)
-        if parts.test.instance_count:
-            evaluation = score(detections, parts, parts.test, recipe)
-            metrics["test"] = evaluation.to_dict()
-        else:
-            say("the test subset has no instances, so its detections are not scored")
+    detections, evaluation = _test(detector, parts, out, say) if len(parts.test) else (None, None)
+    if evaluation:
+        metrics["test"] = evaluation.to_dict()
     metrics["seconds"] = round(time.time() - begun, 1)
     write_json(out / METRICS_FILE, metrics)
     return RunResult(detector, detections, evaluation, metrics)
+
+
+def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, device: torch.device) -> Detector:
+    """The method of a recipe with fresh weights, in all that detection needs."""
+    options = dict(recipe.method)
+    method = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).to(device)
+    features = parts.features
+    grid = _common_grid(parts)
+    return Detector(method, recipe, parts.classes, features.channels, standardise, features.backbone, grid)
+
+
+def _test(
+    detector: Detector, parts: Parts, out: Path, say: Callable[[str], None]
+) -> tuple[Detections, Evaluation | None]:
+    """Detect in the test subset, write detections and curves, and score where there is a truth."""
+    say(f"detecting in the {len(parts.test)} videos of the test subset")
+    video_ids = tuple(parts.test.videos)
+    detections = detect_all(detector, parts.features, video_ids)
+    write_detections(detections, out / RESULTS_FILE, extra=detector.results_extra)
+    curves = dict(detector.curves(parts.features, video_ids))
+    if curves:
+        write_curves(curves, out / CURVES_FILE)
+    if not parts.test.instance_count:
+        say("the test subset has no instances, so its detections are not scored")
+        return detections, None
+    return detections, score(detections, parts, parts.test, detector.recipe)
 
 
 def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...]) -> Detections:
