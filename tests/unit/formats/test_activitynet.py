@@ -113,9 +113,19 @@ def test_whole_frame_rates_are_written_as_whole_numbers(tmp_path: Path) -> None:
     assert '"fps":25,' in (tmp_path / "t.json").read_text()
 
 
-@pytest.mark.parametrize("fps", [25, 12.5, "30000/1001", "29.97", None])
-def test_frame_rates_that_are_taken(fps: object) -> None:
-    truth_of(edited(TRUTH, "database", "v_abc", "fps", to=fps), "t.json")
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [
+        (25, Fraction(25)),
+        (12.5, Fraction(25, 2)),
+        ("30000/1001", Fraction(30000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        (None, None),
+    ],
+)
+def test_frame_rates_that_are_taken(fps: object, exact: Fraction | None) -> None:
+    truth = truth_of(edited(TRUTH, "database", "v_abc", "fps", to=fps), "t.json")
+    assert truth.videos["v_abc"].fps == exact
 
 
 @pytest.mark.parametrize("fps", [0, -1, 1e-9, 1e9, "0", "0.0000001", "5/0", "1e9", "fast", True, [], 10**400])
