@@ -35,6 +35,7 @@ from untrimmed.formats.io import atomic_write
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.methods.weights import FORMAT, check_format
 from untrimmed.postprocess.pipeline import PostProcess, entering, process
 from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.timemap import TimeMap
@@ -43,7 +44,7 @@ from untrimmed.types import Annotations, Detections, Video
 from untrimmed.video.decode import VideoWarning
 
 MODEL_FILE = "model.safetensors"
-_FORMAT = "untrimmed model 1"
+_FORMAT = "untrimmed model"
 SIMULATED = "Trained on simulated features: no result of a real detector."
 Found = TypeVar("Found")
 _WEIGHTS, _STATISTICS = "weights.", "statistics."
@@ -260,7 +261,7 @@ class Detector:
         }
         try:
             with atomic_write(path, "wb") as file:
-                file.write(save(tensors, {"format": _FORMAT, "header": json.dumps(header)}))
+                file.write(save(tensors, {"format": f"{_FORMAT} {FORMAT}", "header": json.dumps(header)}))
         except OSError as error:
             raise InputError(f"{path}: the model could not be written ({error})") from error
 
@@ -368,7 +369,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Detector
     """A detector from a run folder or a model file.
 
     Raises:
-        InputError: if there is none, or the file is no model of this program.
+        InputError: if there is none, the file is no model of this program, or its method's network was another when
+            it was trained.
     """
     path = Path(path)
     file = path / MODEL_FILE if path.is_dir() else path
@@ -381,9 +383,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Detector
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{file}: no readable safetensors file ({error})") from None
-    if metadata.get("format") != _FORMAT:
+    kind, _, written = metadata.get("format", "").rpartition(" ")
+    if kind != _FORMAT or not written.isdigit():
         raise InputError(f"{file}: not a model written by `untrimmed train` (format {metadata.get('format')!r})")
     header = json.loads(metadata["header"])
+    way_on = "train again (`untrimmed train CONFIG ... --out RUN`; the run's config.yaml, if kept, is its CONFIG)"
+    check_format(header["recipe"]["method"]["name"], int(written), file, way_on)
     recipe = recipe_of(header["recipe"], str(file))
     classes = tuple(header["classes"])
     options = dict(recipe.method)

@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
 from untrimmed.methods.catalog import WEAK, make_method
+from untrimmed.methods.weights import check_format
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.recipe import Recipe, judged, split
 from untrimmed.training.loop import Watcher, fit
@@ -52,6 +54,7 @@ RESULTS_FILE = "results.json"
 CURVES_FILE = "curves.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+_ANEW = "remove the folder, or choose another with --out, and train again without --resume"
 
 
 @dataclass(frozen=True)
@@ -192,14 +195,7 @@ def train(
     if recipe.data.standardise:
         measured = Standardise.measure(parts.features, parts.training.videos) if processes.first else None
         standardise = processes.of_first(measured)
-    dataset = LocalizationDataset(
-        parts.training,
-        parts.features,
-        recipe.windows.training,
-        parts.classes,
-        seed=recipe.train.seed,
-        standardise=standardise,
-    )
+    dataset = _dataset(recipe, parts, standardise)
     say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
     detector = _untrained(recipe, parts, standardise, device)
     method = detector.method
@@ -224,6 +220,7 @@ def train(
         evaluate=_validation(detector, parts) if len(parts.validation) else None,
         resume=resume,
         fingerprint=_what_is_learned(recipe.to_dict()),
+        check_weights=partial(check_format, recipe.method["name"], way_on=_ANEW),
         watcher=watcher if processes.first else None,
         processes=processes,
     )
@@ -241,6 +238,18 @@ def train(
     metrics["seconds"] = round(time.time() - begun, 1)
     write_json(out / METRICS_FILE, metrics)
     return RunResult(detector, detections, evaluation, metrics)
+
+
+def _dataset(recipe: Recipe, parts: Parts, standardise: Standardise | None) -> LocalizationDataset:
+    """The windows that are trained on."""
+    return LocalizationDataset(
+        parts.training,
+        parts.features,
+        recipe.windows.training,
+        parts.classes,
+        seed=recipe.train.seed,
+        standardise=standardise,
+    )
 
 
 def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, device: torch.device) -> Detector:

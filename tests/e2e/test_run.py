@@ -24,6 +24,7 @@ from untrimmed.formats import read_annotations, read_detections, write_annotatio
 from untrimmed.recipe import Recipe, load
 from untrimmed.run_report import write_run_report
 from untrimmed.runs import open_parts, train
+from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.types import Annotations, Instances, Video
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -236,6 +237,24 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Path, finished: Path
     done = run("train", tiny / "config.yaml", "train.seed=5", "--out", finished, "--resume", code=2)
     assert "another config: train.seed was 0, is 5" in done.stderr
     assert {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()} == before
+
+
+def test_a_run_from_before_the_network_changed_is_neither_used_nor_gone_on_with(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    state = load_state(old / "state" / "last.pt")
+    save_state(old / "state" / "last.pt", {name: value for name, value in state.items() if name != "weights_format"})
+    model = old / "model.safetensors"
+    model.write_bytes(model.read_bytes().replace(b"untrimmed model 2", b"untrimmed model 1", 1))
+    before = {file: file.read_bytes() for file in old.rglob("*") if file.is_file()}
+    done = run("train", tiny / "config.yaml", "--out", old, "--resume", code=2)
+    assert "from before its network changed" in done.stderr
+    assert "train again without --resume" in done.stderr
+    done = run("detect", old, tiny / "features", "--out", tmp_path / "r.json", "--device", "cpu", code=2)
+    assert "train again (`untrimmed train" in done.stderr
+    assert {file: file.read_bytes() for file in old.rglob("*") if file.is_file()} == before
 
 
 def test_what_only_decides_the_score_may_change_in_a_run_that_goes_on(

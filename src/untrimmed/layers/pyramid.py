@@ -30,8 +30,9 @@ class TopDown(nn.Module):
     """The decoder of a feature pyramid: from the coarsest level down, doubled by deconvolution, joined with the
     encoder's level by a skip connection (FPN, Lin et al., CVPR 2017, in one dimension; section 3.3 of VSGN).
 
-    At each level ``running = relu(lateral(encoded)) + relu(deconvolution(running of the next coarser level))`` and
-    ``output = relu(smooth(running))``; lateral and smooth are convolutions of kernel 3.
+    The coarsest level is ``relu(smooth(encoded))``, every other one
+    ``relu(smooth(relu(lateral(encoded)) + relu(deconvolution(the next coarser level's output))))``; lateral and smooth
+    are convolutions of kernel 3. The paper shows the connections; these formulas are the released code's.
 
     Args:
         channels: C of all levels.
@@ -40,7 +41,7 @@ class TopDown(nn.Module):
 
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(levels))
+        self.lateral = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(levels - 1))
         self.smooth = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(levels))
         self.deconv = nn.ModuleList(
             nn.ConvTranspose1d(channels, channels, 3, stride=2, padding=1, output_padding=1) for _ in range(levels - 1)
@@ -56,14 +57,13 @@ class TopDown(nn.Module):
         Returns:
             Features (B, C, T_l) of each level, finest first, zero outside the masks.
         """
-        running: Tensor | None = None
         outputs: list[Tensor] = []
         for level in reversed(range(len(encoded))):
-            joined = F.relu(self.lateral[level](encoded[level]))
-            if running is not None:
-                joined = joined + F.relu(self.deconv[level](running))
-            running = masked(joined, masks[level])
-            outputs.append(masked(F.relu(self.smooth[level](running)), masks[level]))
+            joined = encoded[level]
+            if outputs:
+                joined = F.relu(self.lateral[level](joined)) + F.relu(self.deconv[level](outputs[-1]))
+            smooth = self.smooth[level](masked(joined, masks[level]))
+            outputs.append(masked(F.relu(smooth), masks[level]))
         return outputs[::-1]
 
 

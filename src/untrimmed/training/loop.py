@@ -27,6 +27,7 @@ from torch import nn
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
+from untrimmed.methods.weights import FORMAT
 from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.training.ema import Ema
 from untrimmed.training.log import JsonLines
@@ -86,6 +87,7 @@ def fit(
     evaluate: Evaluate | None = None,
     resume: bool = False,
     fingerprint: Mapping[str, Any] | None = None,
+    check_weights: Callable[[int, Path], None] = lambda written, path: None,
     watcher: Watcher | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, Any]:
@@ -100,6 +102,8 @@ def fit(
         evaluate: metrics on the validation subset, called with the averaged weights if there is an average.
         resume: go on from ``out/state/last.pt``.
         fingerprint: plain values that a resumed run must have in common with the one it continues (its config).
+        check_weights: is told the format of the weights in a state and its file before a run goes on with it, and
+            raises if the model cannot use them (see :mod:`untrimmed.methods.weights`).
         watcher: is told of every step and epoch.
         processes: that train together; all call this function, with the same weights and each with its own feed.
 
@@ -107,13 +111,14 @@ def fit(
         A summary: epochs, steps, ``selected_epoch`` (counted from 1) and, if evaluated, ``validation_mAP``.
 
     Raises:
-        InputError: if there is nothing to resume, or it has another fingerprint; nothing was written then.
+        InputError: if there is nothing to resume, or it has another fingerprint or other weights; nothing was written
+            then.
         NonFiniteLossError: if the loss is no finite number; what was saved before stays.
         InterruptedTraining: after Ctrl-C or SIGTERM, with the state saved.
     """
     training = _Training(model, step, feed, settings, out, evaluate, fingerprint or {}, watcher, processes)
     if resume:
-        training.restore()
+        training.restore(check_weights)
     with _stop_on_interrupt() as interrupted:
         training.run(device, interrupted)
     return training.finish()
@@ -143,8 +148,9 @@ class _Training:
         self.out, self.last, self.best = out, out / "state" / "last.pt", out / "state" / "best.pt"
         self.log_path, self.log_size = out / "log.jsonl", 0
 
-    def restore(self) -> None:
+    def restore(self, check_weights: Callable[[int, Path], None]) -> None:
         state = load_state(self.last)
+        check_weights(state.get("weights_format", 1), self.last)
         others = state.get("random_of_others", [])
         world = 1 + len(others)
         if world != self.processes.world:
@@ -246,6 +252,7 @@ class _Training:
         state = {
             "position": asdict(self.at),
             "model": self.model.state_dict(),
+            "weights_format": FORMAT,
             "step": self.step.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "random": random[0],

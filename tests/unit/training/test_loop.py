@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.errors import InputError
 from untrimmed.losses import Term
+from untrimmed.methods.weights import FORMAT, check_format
 from untrimmed.timemap import TimeMap
 from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.training.log import JsonLines, read_log
@@ -183,6 +185,19 @@ def test_resume_refuses_another_number_of_processes(tmp_path: Path) -> None:
     save_state(tmp_path / "state/last.pt", {**state, "random_of_others": [state["random"]]})
     with pytest.raises(InputError, match=r"by 2 processes, .* not 1: torchrun --standalone --nproc-per-node 2 -m"):
         run(tmp_path, resume=True)
+
+
+def test_resume_asks_whether_the_weights_fit_before_anything_else(tmp_path: Path) -> None:
+    run(tmp_path)
+    state = load_state(tmp_path / "state/last.pt")
+    assert state.pop("weights_format") == FORMAT
+    save_state(tmp_path / "state/last.pt", state)  # as it was written when there was one format
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    refuse = partial(check_format, "vsgn", way_on="remove the folder")
+    with pytest.raises(InputError, match=r"last\.pt: holds weights of method vsgn .*format 1.*: remove the folder"):
+        run(tmp_path, resume=True, fingerprint={"method": "another"}, check_weights=refuse)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    run(tmp_path, resume=True, check_weights=partial(check_format, "segtad", way_on="remove the folder"))
 
 
 def test_an_epoch_without_windows_is_an_error(tmp_path: Path) -> None:
