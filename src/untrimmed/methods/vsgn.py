@@ -12,7 +12,9 @@ lend nor borrow features, and carry no anchors. A window without clip U is an or
 
 What the paper leaves open, and how it is settled
 - Stem: one convolution of kernel 3 and stride 2 with ReLU, which the level lengths L / 2^(l+1) ask for.
-- Skip connection: convolution and ReLU on the encoder's level, added to the deconvolved coarser level, smoothed.
+- The level without xGN of Tables 2 and 4, "a Conv1d layer instead": a convolution of stride 2 with ReLU.
+- Skip connection: convolution and ReLU on the encoder's level, added to the deconvolved coarser level, smoothed; the
+  smoothed level is what goes on (:class:`untrimmed.layers.pyramid.TopDown`).
 - Whose features M_adj and M_scr read: the finest level of the decoder. How M_adj reads them and in which unit it
   answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window.
 - L_scr: the curves of action, start and end weigh the same, as in the released code; the paper refers to BSN's loss, in
@@ -69,7 +71,7 @@ class Config(BaseModel):
         "half", description="K/2 free and K/2 cross-scale edges, K free or K cross-scale ones (Table 5)"
     )
     graph_levels: tuple[int, ...] | None = Field(
-        None, description="levels, from 1, with a graph branch; the others are convolutions (Table 4); None: all"
+        None, description="levels, from 1, that are xGNs; the others are a strided convolution (Table 4); None: all"
     )
     anchor_sizes: tuple[float, ...] = Field(
         (32.0, 48.0), min_length=1, description="lengths at the first level in steps; doubled from level to level"
@@ -115,22 +117,32 @@ class Config(BaseModel):
 class CrossScaleGraph(nn.Module):
     """One level of the encoder, xGN (Fig. 4, Eqs. 2 and 3): ``pool(relu(graph branch + temporal branch))``."""
 
-    def __init__(self, config: Config, graph: bool) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         channels = config.channels
         self.neighbours, self.edges = config.neighbours, config.edges
         self.temporal = nn.Conv1d(channels, channels, 3, padding=1)
-        self.graph = EdgeConv(channels, channels) if graph else None
+        self.graph = EdgeConv(channels, channels)
 
     def forward(self, features: Tensor, clip: Tensor) -> Tensor:
         """(B, C, T) of clips (B, T) -> (B, C, T / 2), of which the steps whose centres lie in no clip are not yet
         zero."""
         mask = clip > 0
-        mixed = self.temporal(features)
-        if self.graph is not None:
-            indices, valid = knn_graph(features, self.neighbours, mask, clip, kind=self.edges)
-            mixed = mixed + self.graph(features, indices, valid)
+        indices, valid = knn_graph(features, self.neighbours, mask, clip, kind=self.edges)
+        mixed = self.temporal(features) + self.graph(features, indices, valid)
         return F.max_pool1d(masked(F.relu(mixed), mask), 2)
+
+
+class PlainLevel(nn.Module):
+    """A level of the encoder without xGN: "a Conv1d layer instead" (Tables 2 and 4), of stride 2, with ReLU."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(config.channels, config.channels, 3, stride=2, padding=1)
+
+    def forward(self, features: Tensor, clip: Tensor) -> Tensor:
+        """As :class:`CrossScaleGraph`."""
+        return F.relu(self.conv(features))
 
 
 class Head(nn.Module):
@@ -182,7 +194,9 @@ class VSGN(nn.Module):
         self.multiple = self.strides[-1]
         graphs = range(1, config.levels + 1) if config.graph_levels is None else config.graph_levels
         self.stem = nn.Conv1d(channels, config.channels, 3, stride=STEM_STRIDE, padding=1)
-        self.encoder = nn.ModuleList(CrossScaleGraph(config, level + 1 in graphs) for level in range(config.levels))
+        self.encoder = nn.ModuleList(
+            CrossScaleGraph(config) if level + 1 in graphs else PlainLevel(config) for level in range(config.levels)
+        )
         self.decoder = TopDown(config.channels, config.levels)
         self.loc = Head(config, 2)
         self.cls = Head(config, self.classes + (config.class_loss == "softmax"))

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch, Sample, Targets, collate
 from untrimmed.losses import total
 from untrimmed.methods.protocol import Method, Raw
-from untrimmed.methods.vsgn import VSGN, Config
+from untrimmed.methods.vsgn import VSGN, Config, CrossScaleGraph
 from untrimmed.segments import giou, tiou_scalar
 from untrimmed.timemap import Piece, TimeMap
 from untrimmed.training.optim import GradientStep, NonFiniteLossError
@@ -420,11 +421,30 @@ def test_centres_of_anchors_of_odd_sizes_are_whole() -> None:
 def test_levels_without_graph_have_none_and_edges_matter() -> None:
     batch = collate([stitched(3)])
     chosen = model(graph_levels=(2,))
-    assert [level.graph is not None for level in chosen.encoder] == [False, True, False]
-    assert all(level.graph is None for level in model(graph_levels=()).encoder)
+    assert [isinstance(level, CrossScaleGraph) for level in chosen.encoder] == [False, True, False]
+    assert not any(isinstance(level, CrossScaleGraph) for level in model(graph_levels=()).encoder)
     raws = {edges: model(edges=edges)(batch)["located"] for edges in ("half", "free", "cross")}
     assert not torch.allclose(raws["half"], raws["free"])
     assert not torch.allclose(raws["half"], raws["cross"])
+
+
+def test_a_level_without_graph_is_a_convolution_of_stride_2() -> None:
+    network = model(graph_levels=(2,))
+    assert {name: tuple(value.shape) for name, value in network.encoder[0].named_parameters()} == {
+        "conv.weight": (16, 16, 3),
+        "conv.bias": (16,),
+    }
+    clip = torch.ones(1, 64, dtype=torch.uint8)
+    clip[:, 42:] = 0
+    features = torch.randn(1, CHANNELS, 64) * clip
+    levels = network._encode(features, clip, [clip[:, stride // 2 :: stride] > 0 for stride in network.strides])
+    stem = torch.zeros(16, 34)  # with a step of zeros before the first
+    stem[:, 1:22] = F.relu(network.stem(features))[0, :, :21]  # the 21st cell of 2 steps, centred on 41, is the last
+    weight, bias = network.encoder[0].conv.weight, network.encoder[0].conv.bias
+    for cell in range(16):
+        window = stem[:, 2 * cell : 2 * cell + 3]
+        expected = F.relu((weight * window).sum((1, 2)) + bias) * (4 * cell + 2 < 42)
+        torch.testing.assert_close(levels[0][0, :, cell], expected)
 
 
 def test_clips_exchange_features_through_the_graph_alone() -> None:
