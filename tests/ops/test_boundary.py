@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, read_curves
+from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, inner_centers, read_curves
 from untrimmed.layers.matching import pad_instances
 
 
@@ -97,6 +97,22 @@ def test_reading_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(read_curves, (curves, positions))
 
 
+def slow_centers(start: float, end: float, stride: float) -> tuple[float, float]:
+    """The first and the last of the cells' centres that lie in ``[start, end)``."""
+    centers = [(cell + 0.5) * stride for cell in range(int(end / stride) + 2)]
+    inside = [center for center in centers if start <= center < end]
+    inside = inside or [(int((start + end) / 2 / stride) + 0.5) * stride]
+    return inside[0], inside[-1]
+
+
+@pytest.mark.parametrize("stride", [1.0, 2.0, 4.0, 6.0])
+def test_the_outermost_centres_of_a_piece_by_a_loop(stride: float) -> None:
+    pieces = [(start, end) for start in range(14) for end in range(start + 1, 30)]
+    first, last = inner_centers(torch.tensor(pieces, dtype=torch.float32), stride)
+    expected = [slow_centers(start, end, stride) for start, end in pieces]
+    assert list(zip(first.tolist(), last.tolist(), strict=True)) == expected
+
+
 def slow_adjust(layer: BoundaryAdjust, features: Tensor, segments: Tensor, bounds: Tensor, stride: float) -> Tensor:
     """Sample, convolve the three samples, lay the three vectors in a row, convolve those: Fig. 5, one by one."""
     channels = layer.channels
@@ -105,7 +121,7 @@ def slow_adjust(layer: BoundaryAdjust, features: Tensor, segments: Tensor, bound
     for b in range(len(segments)):
         for a in range(segments.shape[1]):
             start, end = segments[b, a].tolist()
-            low, high = bounds[b, a, 0].item() + stride / 2, bounds[b, a, 1].item() - stride / 2
+            low, high = slow_centers(*bounds[b, a].tolist(), stride)
             row = []
             for region, offsets in enumerate(layer.OFFSETS):
                 sampled = []
@@ -127,7 +143,7 @@ def adjust_case() -> tuple[BoundaryAdjust, Tensor, Tensor, Tensor]:
     layer = BoundaryAdjust(4).double()
     features = torch.randn(2, 4, 10, dtype=torch.float64)
     segments = torch.tensor([[[2.0, 9.0], [0.0, 40.0], [30.0, 37.5]], [[4.0, 4.5], [11.0, 39.0], [20.0, 20.0]]])
-    bounds = torch.tensor([[[0.0, 16.0], [0.0, 40.0], [24.0, 40.0]], [[0.0, 16.0], [0.0, 40.0], [16.0, 24.0]]])
+    bounds = torch.tensor([[[0.0, 15.0], [0.0, 40.0], [25.0, 40.0]], [[1.0, 14.0], [3.0, 39.0], [18.0, 22.0]]])
     return layer, features, segments.double(), bounds.double()
 
 
@@ -144,6 +160,21 @@ def test_adjustment_reads_nothing_outside_the_piece() -> None:
     changed[:, :, :6] = 100.0  # steps 0 to 24
     before, after = (layer(each, segments, bounds, 4.0)[0, 2] for each in (features, changed))
     assert before.tolist() == after.tolist()
+
+
+@pytest.mark.parametrize("end", [41.0, 42.0, 43.0, 44.0])
+def test_adjustment_reads_no_cell_whose_centre_lies_outside(end: float) -> None:
+    torch.manual_seed(0)
+    layer = BoundaryAdjust(8)
+    features = torch.randn(1, 8, 20)
+    segment, piece = torch.tensor([[[22.0, end]]]), torch.tensor([[[0.0, end]]])
+    outside = 10 if end <= 42 else 11  # cell 10 is centred on 42
+    changed = features.clone()
+    changed[:, :, outside:] += 9
+    before, after = (layer(each, segment, piece, 4.0) for each in (features, changed))
+    assert before.tolist() == after.tolist()
+    changed[:, :, outside - 1] += 9
+    assert layer(changed, segment, piece, 4.0).tolist() != before.tolist()
 
 
 def test_adjustment_has_the_right_gradient_for_features() -> None:

@@ -56,6 +56,24 @@ def _taps(positions: Tensor, stride: float, length: int) -> tuple[Tensor, Tensor
     return cell, (cell + 1).clamp(max=length - 1), index - low
 
 
+def inner_centers(bounds: Tensor, stride: float) -> tuple[Tensor, Tensor]:
+    """The outermost centres of cells inside pieces: who reads between them borrows nothing from outside.
+
+    Args:
+        bounds: (..., 2), pieces ``[start, end)`` in steps.
+        stride: steps in a cell.
+
+    Returns:
+        (...) the first and the last centre, in steps. In a piece that holds none, both are the centre of the cell of
+        its middle.
+    """
+    first, last = (bounds / stride - 0.5).ceil().unbind(-1)
+    last = last - 1  # of the first centre at the end or after it
+    middle = (bounds.mean(-1) / stride).floor()
+    none = last < first
+    return (middle.where(none, first) + 0.5) * stride, (middle.where(none, last) + 0.5) * stride
+
+
 def read_curves(curves: Tensor, positions: Tensor, stride: float = 1.0) -> Tensor:
     """Values of curves at continuous positions, by linear interpolation between the centres of cells.
 
@@ -79,7 +97,8 @@ class BoundaryAdjust(nn.Module):
     three inside (at 1/4, 1/2 and 3/4). A convolution of kernel 3 over each three gives a vector; from the three
     vectors in a row one convolution of kernel 3 predicts the offset of the start and another that of the end.
 
-    Where the paper is silent: features are read by linear interpolation; ReLU follows the first convolutions; an
+    Where the paper is silent: features are read by linear interpolation between the cells whose centres lie in the
+    segment's piece; ReLU follows the first convolutions; an
     offset of 1 stands for 1/8 of the length, the distance of the features it is computed from, so that long and
     short segments share weights; no gradient passes through the positions of reading.
 
@@ -124,8 +143,7 @@ class BoundaryAdjust(nn.Module):
         parts = widened(F.linear(features.mT, self.taps)).view(batch * length, -1, channels)
         start, width = segments.detach()[..., 0], center_width(segments.detach())[1]
         first_row = torch.arange(batch, device=features.device)[:, None] * length
-        # The cells whose centres lie in the piece: beyond them a gap, or another clip, would be mixed in.
-        inner = bounds[..., 0] + stride / 2, bounds[..., 1] - stride / 2
+        inner = inner_centers(bounds, stride)
         vectors = []
         for region, offsets in enumerate(self.OFFSETS):
             vector = self.bias.view(-1, channels)[region]

@@ -16,7 +16,8 @@ What the paper leaves open, and how it is settled
 - Skip connection: convolution and ReLU on the encoder's level, added to the deconvolved coarser level, smoothed; the
   smoothed level is what goes on (:class:`untrimmed.layers.pyramid.TopDown`).
 - Whose features M_adj and M_scr read: the finest level of the decoder. How M_adj reads them and in which unit it
-  answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window.
+  answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window,
+  between the cells of the same piece: they borrow nothing from the gap, the padding or the other clip.
 - L_scr: the curves of action, start and end weigh the same, as in the released code; the paper refers to BSN's loss, in
   which that of action counts twice.
 - Start and end regions: a tenth of the length to either side, as BSN's paper says, but at least 1.5 steps.
@@ -45,7 +46,7 @@ from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch
 from untrimmed.layers.anchors import apply_offsets, clip_segments, pieces, pyramid_anchors
-from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, read_curves
+from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, inner_centers, read_curves
 from untrimmed.layers.conv import Tower, masked, pad_steps
 from untrimmed.layers.graph import EdgeConv, knn_graph
 from untrimmed.layers.matching import Instances, Matches, match, pad_instances, take_instances
@@ -177,6 +178,14 @@ class Anchors(NamedTuple):
     clip: Tensor
 
 
+def _at_steps(curves: Tensor, clip: Tensor, stride: int) -> Tensor:
+    """Curves (B, C, T / stride) at the steps of clips (B, T), each read between the centres of its piece's cells; steps
+    of clip 0 get a value without meaning."""
+    first, last = inner_centers(pieces(clip), stride)
+    centers = torch.arange(clip.shape[1], dtype=torch.float32, device=clip.device) + 0.5
+    return read_curves(curves, torch.minimum(torch.maximum(centers, first), last), stride)
+
+
 class VSGN(nn.Module):
     """The network.
 
@@ -229,7 +238,7 @@ class VSGN(nn.Module):
             "classes": self.cls(joined, layout),
             "located": located,
             "adjusted": self.adj(finest, clip_segments(located, anchors.bounds), anchors.bounds, stride),
-            "curves": F.interpolate(self.scr(finest).float(), scale_factor=float(stride), mode="linear"),
+            "curves": _at_steps(self.scr(finest).float(), clip, stride),
         }
 
     def _encode(self, features: Tensor, clip: Tensor, masks: list[Tensor]) -> list[Tensor]:

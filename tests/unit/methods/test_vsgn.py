@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -384,24 +385,47 @@ def test_decoding_takes_the_mean_of_two_raws() -> None:
 def outputs(network: VSGN, batch: Batch, row: int) -> list[Tensor]:
     raw = network(batch)
     clip = torch.nn.functional.pad(batch.clip, (0, -batch.clip.shape[1] % 16))
-    anchors = network._anchors(clip)
-    allowed = anchors.clip[row] > 0
+    allowed = network._anchors(clip).clip[row] > 0
     return [
         raw["classes"][row][:, allowed],
         raw["located"][row][allowed],
         raw["adjusted"][row][allowed],
-        raw["curves"][row][:, : int(batch.clip[row].nonzero().max()) - 3],
+        raw["curves"][row][:, clip[row] > 0],
     ]
+
+
+def in_double(batch: Batch) -> Batch:
+    return replace(batch, features=batch.features.double())
 
 
 @pytest.mark.parametrize("changes", [{}, {"edges": "cross"}, {"graph_levels": (2,)}])
 @torch.no_grad()
 def test_padding_and_company_change_nothing(changes: dict[str, Any]) -> None:
-    network = model(**changes)
-    alone = outputs(network, collate([stitched(3)]), 0)
-    batch = collate([sample(150, 1, []), stitched(3), sample(30, 2, [])])
-    for left, right in zip(alone, outputs(network, batch, 1), strict=True):
-        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+    # Pieces that end and begin at every remainder of four steps; one of two steps; one that touches the next.
+    windows = [stitched(3, original=20 + n, gap=6 + m, steps=61 + m) for n in range(4) for m in range(4)]
+    windows += [sample(150, 1, []), sample(30, 2, []), sample(2, 4, []), stitched(5, original=21, gap=0)]
+    # In double precision, in which rounding cannot hide what differs.
+    network, batch = model(**changes).double(), in_double(collate(windows))
+    for row, window in enumerate(windows):
+        alone = outputs(network, in_double(collate([window])), 0)
+        for left, right in zip(alone, outputs(network, batch, row), strict=True):
+            torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_curves_are_interpolated_between_the_cells_of_their_piece() -> None:
+    network = model(levels=1)
+    window = stitched(3, original=22, gap=0, steps=64)
+    finest: list[Tensor] = []
+    network.scr.register_forward_hook(lambda *given: finest.append(given[2]))
+    curves = network(collate([window]))["curves"][0]
+    for start, end, first, last in ((0, 22, 0, 4), (22, 64, 5, 15)):  # cell 5 is centred on 22
+        for step in range(start, end):
+            position = min(max((step + 0.5) / 4 - 0.5, first), last)
+            low = math.floor(position)
+            cells = finest[0][0, :, [low, min(low + 1, last)]]
+            expected = cells[:, 0] + (cells[:, 1] - cells[:, 0]) * (position - low)
+            torch.testing.assert_close(curves[:, step], expected)
 
 
 def test_a_window_of_a_single_step_goes_through() -> None:
