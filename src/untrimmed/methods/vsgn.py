@@ -18,8 +18,9 @@ What the paper leaves open, and how it is settled
 - Whose features M_adj and M_scr read: the finest level of the decoder. How M_adj reads them and in which unit it
   answers: see :class:`untrimmed.layers.boundary.BoundaryAdjust`. Curves are interpolated to the steps of the window,
   between the cells of the same piece: they borrow nothing from the gap, the padding or the other clip.
-- L_scr: the curves of action, start and end weigh the same, as in the released code; the paper refers to BSN's loss, in
-  which that of action counts twice.
+- L_scr: "computed the same way as the TEM losses" of BSN, so action counts twice (lambda = 2 there); the released code
+  weighs the three curves alike, which is ``weight_action: 1``. Each curve's loss is that of
+  :func:`untrimmed.losses.classification.balanced_terms`, with positives and negatives counted over the global batch.
 - Start and end regions: a tenth of the length to either side, as BSN's paper says, but at least 1.5 steps.
 - Anchors and what becomes of them are cut to the piece that holds the anchor's centre before they are matched, and
   when detections are made. The loss of M_loc sees them uncut, since a cut end has no gradient to bring it back.
@@ -89,6 +90,11 @@ class Config(BaseModel):
     weight_cls: float = Field(1.0, ge=0, description="lambda of Eq. 4")
     weight_adj: float = Field(1.0, ge=0, description="lambda of Eq. 4")
     weight_scr: float = Field(1.0, ge=0, description="lambda of Eq. 4")
+    weight_action: float = Field(
+        2.0,
+        ge=0,
+        description="of the action curve within L_scr, as in BSN's TEM; 1: all three alike (the released code)",
+    )
     class_loss: Literal["focal", "softmax"] = Field(
         "focal", description="of M_cls; softmax is a departure: exclusive classes and background (the released code)"
     )
@@ -283,8 +289,9 @@ class VSGN(nn.Module):
         }
         curves = boundary_labels(instances, clip.shape[1], region=config.boundary_region, least=config.boundary_least)
         for row, name in enumerate(("action", "start", "end")):
+            weight = config.weight_scr * (config.weight_action if name == "action" else 1)
             terms[f"{name}_positive"], terms[f"{name}_negative"] = balanced_terms(
-                raw["curves"][:, row], curves[:, row], clip > 0, weight=config.weight_scr
+                raw["curves"][:, row], curves[:, row], clip > 0, weight=weight
             )
         return terms
 

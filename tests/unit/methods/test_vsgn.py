@@ -204,17 +204,37 @@ def test_the_loss_is_equation_4(class_loss: str) -> None:
 
 
 @torch.no_grad()
-def test_weights_are_lambdas_and_half_for_each_side_of_a_curve() -> None:
-    network = model(weight_cls=2.0, weight_adj=3.0, weight_scr=5.0)
+@pytest.mark.parametrize(("changes", "action"), [({}, 5.0), ({"weight_action": 1.0}, 2.5)])
+def test_weights_are_lambdas_and_half_for_each_side_of_a_curve(changes: dict[str, Any], action: float) -> None:
+    network = model(weight_cls=2.0, weight_adj=3.0, weight_scr=5.0, **changes)
     batch = mixed_batch()
-    weights = {name: term.weight for name, term in network.loss(network(batch), batch).items()}
-    assert {name: weights[name] for name in ("loc", "cls", "adj", "start_positive", "action_negative")} == {
+    assert {name: term.weight for name, term in network.loss(network(batch), batch).items()} == {
         "loc": 1.0,
         "cls": 2.0,
         "adj": 3.0,
+        "action_positive": action,  # counts twice, as in BSN
+        "action_negative": action,
         "start_positive": 2.5,
-        "action_negative": 2.5,
+        "start_negative": 2.5,
+        "end_positive": 2.5,
+        "end_negative": 2.5,
     }
+
+
+@torch.no_grad()
+def test_the_loss_of_the_curves_is_that_of_bsn() -> None:
+    network, batch = model(), collate([sample(64, 1, [(16.25, 28.25, 0)])])
+    raw = spread(network(batch))
+    terms = {name: term for name, term in network.loss(raw, batch).items() if name.endswith(("positive", "negative"))}
+    curves = []
+    for row, reach in ((0, (16, 28)), (1, (15, 18)), (2, (27, 30))):  # more than half inside
+        p = raw["curves"][0, row].sigmoid().double()
+        inside = torch.zeros(64, dtype=torch.bool)
+        inside[slice(*reach)] = True
+        ratio = 64 / int(inside.sum())
+        loss = -(ratio / 2 * inside * p.log() + ratio / (ratio - 1) / 2 * ~inside * (1 - p).log())
+        curves.append(float(loss.mean()))
+    assert float(total(terms)) == pytest.approx(2 * curves[0] + curves[1] + curves[2], rel=1e-5)
 
 
 @torch.no_grad()
