@@ -45,11 +45,12 @@ def slow_match(
         if keep_best:
             for n in {n for _, n in labelled}:
                 top = max(v for (_, m), v in labelled.items() if m == n)
-                best |= {(a, n) for (a, m), v in labelled.items() if m == n and v == top and v > 0}
+                for a in {a for (a, m), v in labelled.items() if m == n and v == top and v > 0}:
+                    best.add((a, max((m for c, m in labelled if c == a), key=lambda m: (labelled[a, m], -m))))
         here = {pair for pair, v in labelled.items() if v >= threshold} | best
         pairs.append(here)
         for a in {a for a, _ in here}:
-            nearest[b, a] = max((n for c, n in here if c == a), key=lambda n: ((a, n) in best, labelled[a, n]))
+            nearest[b, a] = max((n for c, n in here if c == a), key=lambda n: (labelled[a, n], -n))
         for (a, n), v in overlap.items():
             if instances.unlabelled[b, n] and v >= threshold and not any(c == a for c, _ in here):
                 ignored.add((b, a))
@@ -78,15 +79,22 @@ def test_a_batch_without_any_instance_matches_nothing() -> None:
     assert found.nearest.shape == (2, 1)
 
 
-def test_the_best_segment_of_an_instance_goes_to_it_though_another_instance_is_nearer() -> None:
-    # A short instance inside a long one: every segment is nearer to the long one, yet one is kept for the short.
-    instances = pad_instances([torch.tensor([[0.0, 20.0], [8.0, 10.0]])], [torch.tensor([0, 1])])
-    segments = torch.tensor([[[0.0, 20.0], [0.0, 14.0], [4.0, 16.0]]])
-    allowed = torch.ones(1, 3, dtype=torch.bool)
-    assert match(segments, instances, allowed, 0.6).nearest[0, 2] == 0
+def test_the_best_segment_of_an_instance_is_a_positive_of_the_segments_own_best() -> None:
+    # The second instance touches the first segment alone, which is nearer to the first instance.
+    instances = pad_instances([torch.tensor([[4.0, 18.0], [-30.0, 1.0]])], [torch.tensor([0, 1])])
+    segments = torch.tensor([[[0.0, 10.0], [5.0, 18.0]]])
+    allowed = torch.ones(1, 2, dtype=torch.bool)
+    assert match(segments, instances, allowed, 0.6).positive[0].tolist() == [False, True]
     kept = match(segments, instances, allowed, 0.6, keep_best=True)
-    assert kept.nearest[0].tolist() == [0, 0, 1]
-    assert kept.pairs[0, 2].tolist() == [True, True]
+    assert kept.positive[0].tolist() == [True, True]
+    assert kept.nearest[0].tolist() == [0, 0]
+    assert kept.pairs[0].tolist() == [[True, False], [True, False]]
+
+
+def test_segments_that_touch_no_instance_are_no_positives_though_none_surpasses_them() -> None:
+    instances = pad_instances([torch.tensor([[50.0, 60.0]])], [torch.tensor([0])])
+    segments = torch.tensor([[[0.0, 10.0], [5.0, 18.0]]])
+    assert not match(segments, instances, torch.ones(1, 2, dtype=torch.bool), 0.6, keep_best=True).positive.any()
 
 
 def test_values_of_instances_are_taken_with_any_trailing_shape() -> None:

@@ -79,18 +79,18 @@ def match(
         instances: of the batch; those without label make no positives.
         allowed: (B, A) bool: segments that take part.
         threshold: tIoU, in (0, 1], from which on a segment is a positive of an instance.
-        keep_best: make the segments of highest tIoU with an instance its positives too, if above 0 however low: an
-            instance that any segment overlaps then has a positive (Faster R-CNN; R-C3D, section 3.3). Such a
-            segment is assigned to that instance first.
+        keep_best: a segment that no other surpasses in tIoU with some instance, above 0 however low, is a positive
+            too: of the instance that is best for the segment, which need not be that one, so that an instance may
+            still be without (Faster R-CNN, Ren et al., NeurIPS 2015; the released code of VSGN).
     """
     table = tiou(segments[:, :, None], instances.segments[:, None])
     usable = allowed[..., None]
     overlap = table.where(usable & instances.labelled[:, None], 0)
     pairs = overlap >= threshold
     if keep_best:
-        best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
-        pairs = pairs | best
-        overlap = overlap + best
+        unsurpassed = ((overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)).any(-1)
+        own = torch.zeros_like(pairs).scatter(-1, overlap.argmax(-1, keepdim=True), value=True)
+        pairs = pairs | (own & unsurpassed[..., None])
     positive = pairs.any(-1)
     ignored = ((table >= threshold) & usable & instances.unlabelled[:, None]).any(-1) & ~positive
     return Matches(pairs, positive, overlap.where(pairs, -1).argmax(-1), ignored)

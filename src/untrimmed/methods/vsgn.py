@@ -29,8 +29,10 @@ What the paper leaves open, and how it is settled
 - Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
 - The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
 
-Departures, off by default, both after the released code: ``keep_best``, without which many an instance has no positive
-anchor where anchors are not much longer than the distance between them; and ``class_loss: softmax``, cross-entropy over
+Departures, off by default, both after the released code: ``keep_best``, by which an anchor that is the best of some
+instance is a positive of the instance that is *its* best, without which many an instance has no positive anchor where
+anchors are not much longer than the distance between them;
+and ``class_loss: softmax``, cross-entropy over
 the classes and the background, averaged over positives and over negatives apart. Focal loss gives little weight to
 telling classes apart once an anchor is known to be some action, which takes long to learn from few videos.
 """
@@ -106,7 +108,9 @@ class Config(BaseModel):
     max_detections: int = Field(2000, ge=1, description="of a window, before suppression")
 
     keep_best: bool = Field(
-        False, description="departure: the best anchor of each instance is a positive too (the released code)"
+        False,
+        description="departure: an anchor that is the best of some instance is a positive of its own best one, however "
+        "low its tIoU (the released code)",
     )
 
     @model_validator(mode="after")
