@@ -36,7 +36,7 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.methods.weights import FORMAT, check_format
-from untrimmed.postprocess.pipeline import PostProcess, entering, process
+from untrimmed.postprocess.pipeline import PostProcess, entering, process, process_window
 from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import autocast
@@ -195,7 +195,7 @@ class Detector:
 
         for video_id, parts in self._windows(features, video_ids, run):
             found = _joined(parts)
-            kept = process(found.segments, found.scores, found.labels, settings)
+            kept = process(found.segments, found.scores, found.labels, settings.merged)
             yield video_id, Candidates(kept.segments, kept.scores, kept.labels)
 
     def candidates(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Candidates]]:
@@ -459,7 +459,10 @@ def problems_of(features: Features) -> Mapping[str, tuple[str, ...]]:
 
 
 def _entering(found: Candidates, settings: PostProcess) -> Candidates:
-    """Those candidates that go into post-processing."""
+    """Those candidates of a window that go on to the others of the video."""
+    if settings.per_window:
+        kept = process_window(found.segments, found.scores, found.labels, settings)
+        found = Candidates(kept.segments, kept.scores, kept.labels)
     rows = entering(found.segments, found.scores, settings)
     return Candidates(found.segments[rows], found.scores[rows], found.labels[rows])
 

@@ -149,6 +149,38 @@ def test_what_post_processing_drops_at_once_changes_nothing() -> None:
         np.testing.assert_array_equal(mine, other)
 
 
+class Pairs(Marks):
+    """As its base, but two steps long."""
+
+    def decode(self, raw: dict[str, Tensor], batch: Batch) -> list[StepDetections]:
+        found = super().decode(raw, batch)
+        return [each._replace(segments=each.segments + torch.tensor([0.0, 1.0])) for each in found]
+
+
+def test_suppression_per_window_is_done_before_windows_are_put_together(tmp_path: Path) -> None:
+    values = {
+        "data": {"annotations": "a", "features": "f"},
+        "windows": {"kind": "sliding", "length": 20, "stride": 10},
+        "method": {"name": "vsgn"},
+    }
+    features = np.zeros((30, 2), np.float32)
+    features[9, 0], features[10, 0], features[25, 0] = 0.9, 0.8, 0.7  # [9, 11) and [10, 12) overlap by a third
+
+    def found(per: str, most: int = 200) -> list[tuple[float, float]]:
+        nms = [{"method": "hard", "threshold": 0.3, "per": per}]
+        plan = recipe_of({**values, "postprocess": {"nms": nms}}, "")
+        one = Detector(Pairs().eval(), plan, ("act",), 2, None, BACKBONE, GRID).keeping(most)
+        np.save(tmp_path / "a.npy", features)
+        said = detect_one(one, "a", tmp_path / "a.npy")
+        assert said.failed is None
+        return [(round(start * 5), round(score, 3)) for (start, _), score in zip(*said.found[:2], strict=True)]
+
+    # Steps 10 to 20 are in two windows, and the second does not see step 9.
+    assert found("video") == [(9, 0.9), (25, 0.7)]
+    assert found("window") == [(9, 0.9), (10, 0.8), (25, 0.7)]
+    assert found("window", most=1) == [(9, 0.9)]
+
+
 def test_a_detector_may_keep_more_or_fewer() -> None:
     features = np.random.default_rng(0).uniform(0, 1, (60, 2)).astype(np.float32)
     assert len(detector().keeping(3).detect(features)) == 3

@@ -2,7 +2,7 @@
 
 from untrimmed.postprocess.fusion import ClassScores, fuse, fuse_class_scores, read_class_scores
 from untrimmed.postprocess.nms import Picks, nms, vote
-from untrimmed.postprocess.pipeline import Kept, Nms, PostProcess, apply, process
+from untrimmed.postprocess.pipeline import Kept, Nms, PostProcess, apply, process, process_window
 
 __all__ = [
     "ClassScores",
@@ -15,6 +15,7 @@ __all__ = [
     "fuse_class_scores",
     "nms",
     "process",
+    "process_window",
     "read_class_scores",
     "vote",
 ]

@@ -6,15 +6,19 @@ videos of a :class:`~untrimmed.types.Detections`. Both give the same, row for ro
 Published settings::
 
     PostProcess(nms=(Nms("gaussian", sigma=0.85, class_wise=False),), keep=100)             # ActivityNet, one class
-    PostProcess(nms=(Nms("hard", threshold=0.4), Nms("gaussian", sigma=0.46, class_wise=False)),
+    PostProcess(nms=(Nms("hard", threshold=0.4, per="window"), Nms("gaussian", sigma=0.46, class_wise=False)),
                 max_length=50.0, keep=200)                                                 # VSGN on THUMOS14
+
+A detector looks at a long video in windows that overlap. Suppressions ``per="window"`` are done by
+:func:`process_window` on what was found in each, before the windows are put together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple, get_args
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import takewhile
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +37,8 @@ from untrimmed.postprocess.nms import (
 )
 from untrimmed.types import Detections
 
+Scope = Literal["video", "window"]
+
 
 @dataclass(frozen=True)
 class Nms:
@@ -44,6 +50,8 @@ class Nms:
         sigma: above 0; ``gaussian`` needs it.
         class_wise: only detections of the same label suppress one another; else all of a video do.
         keep: the most that are kept of each class (or video, if not class-wise); None for all.
+        per: ``"video"``: detections of all windows suppress one another; ``"window"``: those of one window do, before
+            windows are put together.
 
     Raises:
         InputError: for an option outside its range, missing, or without use for the method.
@@ -54,12 +62,15 @@ class Nms:
     sigma: float | None = None
     class_wise: bool = True
     keep: int | None = None
+    per: Scope = "video"
 
     def __post_init__(self) -> None:
         check_method(self.method, self.threshold, self.sigma)
         check_count("keep", self.keep)
         if not isinstance(self.class_wise, bool):
             raise InputError(f"class_wise is {self.class_wise!r}, expected true or false")
+        if self.per not in get_args(Scope):
+            raise InputError(f"per is {self.per!r}: {nearest(str(self.per), get_args(Scope))}")
 
     @classmethod
     def of(cls, text: str) -> Nms:
@@ -88,9 +99,10 @@ class Nms:
 class PostProcess:
     """What is done to the candidates of a video. In this order:
 
+    0. Every suppression of ``nms`` that is ``per="window"``, on what was found in each window.
     1. Candidates below ``floor`` or at least ``max_length`` seconds long are dropped, and of the rest the
        ``candidates`` with the highest scores go on (ties by row).
-    2. Every suppression of ``nms``, one after the other, each on what the one before left, with its scores.
+    2. Every other suppression of ``nms``, one after the other, each on what the one before left, with its scores.
        ``floor`` holds for decayed scores too.
     3. The ``keep`` with the highest scores are kept.
     4. With ``voting``, each moves to the weighted mean of the candidates of step 1 that have its label and overlap
@@ -100,7 +112,7 @@ class PostProcess:
         floor: lowest score kept, or None.
         max_length: seconds, above 0, or None.
         candidates: the most that go into suppression, of each video, or None for all.
-        nms: suppressions; none for an empty tuple.
+        nms: suppressions, those per window before the others; none for an empty tuple.
         keep: the most that are kept of each video, or None for all.
         voting: tIoU in (0, 1], or None for no voting.
 
@@ -120,6 +132,8 @@ class PostProcess:
         for step in self.nms:
             if not isinstance(step, Nms):
                 raise InputError(f"PostProcess: nms holds {step!r}, expected Nms(...)")
+        if any(step.per == "window" for step in self.nms[len(self.per_window) :]):
+            raise InputError("nms has a suppression per window after one per video: windows are no longer apart there")
         check_floor(self.floor)
         if self.max_length is not None and not (is_number(self.max_length) and self.max_length > 0):
             raise InputError(f"max_length is {self.max_length!r}, expected seconds above 0, or none")
@@ -128,9 +142,26 @@ class PostProcess:
         if self.voting is not None:
             check_tiou("voting", self.voting, above_zero=True)
 
+    @property
+    def per_window(self) -> tuple[Nms, ...]:
+        """The suppressions that come first, those per window."""
+        return tuple(takewhile(lambda step: step.per == "window", self.nms))
+
+    @property
+    def merged(self) -> PostProcess:
+        """What remains to be done once windows are put together."""
+        return replace(self, nms=self.nms[len(self.per_window) :])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a config file; options of a suppression that do not apply are left out."""
-        steps = [{key: value for key, value in asdict(step).items() if value is not None} for step in self.nms]
+        steps = [
+            {
+                key: value
+                for key, value in asdict(step).items()
+                if value is not None and (key, value) != ("per", "video")
+            }
+            for step in self.nms
+        ]
         return {**asdict(self), "nms": steps}
 
     @classmethod
@@ -175,11 +206,27 @@ def process(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, se
         settings: what to do.
 
     Raises:
-        InputError: for shapes that differ or values outside these ranges.
+        InputError: for shapes that differ or values outside these ranges; if a suppression is per window.
     """
+    _expect_merged(settings)
     table, values, label = candidates(segments, scores, labels)
     rows, kept, moved = _process(np.zeros(len(values), dtype=np.int64), label, table, values, settings)
     return Kept(rows, moved, kept, label[rows])
+
+
+def process_window(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, settings: PostProcess) -> Kept:
+    """The suppressions per window, on the candidates of one window: step 0. What it leaves of all windows of a video is
+    then for :func:`process` with ``settings.merged``.
+
+    Args:
+        segments, scores, labels: as of :func:`process`.
+        settings: what to do; of the rest the ``floor`` alone is looked at, which what decays below it does not pass.
+
+    Raises:
+        InputError: as :func:`process`.
+    """
+    steps = tuple(replace(step, per="video") for step in settings.per_window)
+    return process(segments, scores, labels, PostProcess(floor=settings.floor, nms=steps, keep=None))
 
 
 def apply(detections: Detections, settings: PostProcess) -> Detections:
@@ -192,12 +239,21 @@ def apply(detections: Detections, settings: PostProcess) -> Detections:
     Raises:
         InputError: as :func:`process`.
     """
+    _expect_merged(settings)
     rows, scores, segments = _process(
         detections.video, detections.label, detections.segments, detections.scores, settings
     )
     return Detections(
         detections.video_ids, detections.labels, detections.video[rows], detections.label[rows], segments, scores
     )
+
+
+def _expect_merged(settings: PostProcess) -> None:
+    if settings.per_window:
+        raise InputError(
+            "nms has a suppression per window, but it is not known which window these candidates were found in; use "
+            "process_window while it is, then PostProcess.merged"
+        )
 
 
 def entering(segments: NDArray[np.float64], scores: NDArray[np.float64], settings: PostProcess) -> NDArray[np.bool_]:

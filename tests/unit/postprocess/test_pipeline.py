@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from untrimmed.errors import InputError
-from untrimmed.postprocess import Nms, PostProcess, apply, nms, process, vote
+from untrimmed.postprocess import Nms, PostProcess, apply, nms, process, process_window, vote
 from untrimmed.types import Detections
 
 VSGN_THUMOS14 = PostProcess(
@@ -104,6 +104,56 @@ def test_by_hand() -> None:
     assert kept.labels.tolist() == [0, 1, 0]
 
 
+IN_WINDOWS = PostProcess(
+    floor=0.05,
+    max_length=12.0,
+    nms=(
+        Nms("hard", threshold=0.4, per="window"),
+        Nms("gaussian", sigma=0.5, class_wise=False, keep=9, per="window"),
+        Nms("gaussian", sigma=0.46, class_wise=False),
+    ),
+    keep=20,
+)
+
+
+def test_suppressions_per_window_come_first_each_window_alone() -> None:
+    given = detections(2, 160)  # what are videos there are windows of one video here
+    alone = PostProcess(
+        floor=0.05, nms=(Nms("hard", threshold=0.4), Nms("gaussian", sigma=0.5, class_wise=False, keep=9)), keep=None
+    )
+    parts = []
+    for name in given.video_ids:
+        mine = given.of_video(name)
+        kept = process_window(mine.segments, mine.scores, mine.label, IN_WINDOWS)
+        expected = slow(mine.segments, mine.scores, mine.label, alone)
+        assert [*zip(kept.rows, *kept.segments.T, kept.scores, kept.labels, strict=True)] == expected
+        parts.append(kept)
+    segments, scores, labels = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("segments", "scores", "labels")
+    )
+    assert (segments[:, 1] - segments[:, 0] >= 12).any()  # long ones may suppress in their window, then they go
+    rest = PostProcess(floor=0.05, max_length=12.0, nms=(Nms("gaussian", sigma=0.46, class_wise=False),), keep=20)
+    assert IN_WINDOWS.merged == rest
+    assert len(process(segments, scores, labels, IN_WINDOWS.merged).rows) == 20
+
+
+def test_windows_by_hand() -> None:
+    settings = PostProcess(nms=(Nms("hard", threshold=0.4, per="window"), Nms("hard", threshold=0.9)))
+    first = process_window([[0, 4], [0, 5], [9, 12]], [0.5, 0.9, 0.3], [0, 0, 0], settings)
+    second = process_window([[0, 4.9], [0, 3]], [0.8, 0.7], [0, 1], settings)
+    assert (first.rows.tolist(), second.rows.tolist()) == ([1, 2], [0, 1])
+    merged = [np.concatenate(each) for each in zip(first[1:], second[1:], strict=True)]
+    # Across windows the second suppression alone is done: 4.9 / 5 is above its threshold.
+    assert process(*merged, settings.merged).rows.tolist() == [0, 3, 1]
+
+
+def test_what_is_per_window_is_refused_where_windows_are_not_known() -> None:
+    with pytest.raises(InputError, match="not known which window"):
+        process([[0, 4]], [0.5], None, IN_WINDOWS)
+    with pytest.raises(InputError, match="not known which window"):
+        apply(detections(1), IN_WINDOWS)
+
+
 def test_labels_may_be_absent_and_input_is_left_alone() -> None:
     segments, scores = np.array([[0.0, 4.0], [0.5, 4.5]]), np.array([0.5, 0.9])
     before = segments.copy(), scores.copy()
@@ -123,7 +173,7 @@ def test_equal_scores_keep_their_order_through_every_limit() -> None:
 
 
 def test_dict_round_trip() -> None:
-    for settings in [*SETTINGS, VSGN_THUMOS14]:
+    for settings in [*SETTINGS, VSGN_THUMOS14, IN_WINDOWS]:
         assert PostProcess.from_dict(settings.to_dict()) == settings
     assert PostProcess.from_dict({}) == PostProcess()
     assert PostProcess.from_dict({"nms": []}).nms == ()
@@ -131,6 +181,11 @@ def test_dict_round_trip() -> None:
         {"method": "hard", "threshold": 0.4, "class_wise": True},
         {"method": "gaussian", "sigma": 0.46, "class_wise": False},
     ]
+
+
+def test_the_dict_names_what_is_per_window_alone() -> None:
+    assert [step.get("per") for step in IN_WINDOWS.to_dict()["nms"]] == ["window", "window", None]
+    assert PostProcess.from_dict({"nms": [{"method": "hard", "threshold": 0.4, "per": "video"}]}).merged.nms
 
 
 def test_short_form() -> None:
@@ -164,6 +219,11 @@ def test_bad_short_form(text: str, message: str) -> None:
         ({"nms": "hard"}, "nms is 'hard', expected a list"),
         ({"nms": [{"method": "hard", "threshold": 0.5, "class_wise": 1}]}, "class_wise is 1"),
         ({"nms": [{"method": "hard", "threshold": 0.5, "keep": -1}]}, "keep is -1"),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "per": "windw"}]}, "per is 'windw': did you mean 'window'"),
+        (
+            {"nms": [{"method": "hard", "threshold": 0.5}, {"method": "hard", "threshold": 0.5, "per": "window"}]},
+            "per window after one per video",
+        ),
         ({"floor": "low"}, "floor is 'low'"),
         ({"max_length": 0}, "max_length is 0"),
         ({"candidates": 0}, "candidates is 0"),
