@@ -35,12 +35,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import scaled, top_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Proposals, proposals
+from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import sparsity_term, video_term
 from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, share_of
+from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -131,11 +131,10 @@ class BaSNet(nn.Module):
         mask = batch.mask
         actions = raw["suppressed"][:, : self.classes].float()
         scores = self._video_logits(raw["suppressed"].float(), mask).softmax(1)[:, : self.classes]
-        settings = self.config.proposals
-        curves = scaled(actions, mask, floor=0.0)
-        cuts = [(curves, settings.thresholds)]
-        found = proposals(curves, mask, scores, self.config.class_threshold, settings, cuts)
-        return ranked(found, len(batch), settings.keep)
+        settings, rows = self.config.proposals, occurring(scores, self.config.class_threshold)
+        curves, cells = refined(scaled(actions, mask, floor=0.0), mask, rows, settings)
+        cuts = [Cut(curves, settings.thresholds, settings.thresholded)]
+        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:

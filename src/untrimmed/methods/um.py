@@ -36,12 +36,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import masked_mean, scaled, top_mean, top_steps
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Proposals, proposals
+from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import magnitude_term, uniform_term, video_term
 from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, share_of
+from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -156,16 +156,13 @@ class UM(nn.Module):
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """Segments of every class that occurs, with scores of contrast and class in [0, 1]."""
-        config, mask = self.config, batch.mask
+        config, mask, settings = self.config, batch.mask, self.config.proposals
         seen, actionness = self._seen(raw)
-        curves = scaled(seen, mask, floor=0.0)
-        cuts = [
-            (curves, config.proposals.thresholds),
-            (actionness[:, None].expand_as(curves), config.magnitude_thresholds),
-        ]
-        scores = self._video_logits(raw, mask).float().softmax(1)
-        found = proposals(curves, mask, scores, config.class_threshold, config.proposals, cuts)
-        return ranked(found, len(batch), config.proposals.keep)
+        rows = occurring(self._video_logits(raw, mask).float().softmax(1), config.class_threshold)
+        curves, cells = refined(scaled(seen, mask, floor=0.0), mask, rows, settings)
+        magnitude, _ = refined(actionness[:, None].expand_as(seen), mask, rows, settings)
+        cuts = [Cut(curves, settings.thresholds, settings.thresholded), Cut(magnitude, config.magnitude_thresholds)]
+        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:
