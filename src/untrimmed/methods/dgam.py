@@ -13,18 +13,26 @@ while the attention stands still, then the rest while the VAE does. Here both ha
 over all videos for the one, then for the other. So an epoch of either has seen every video for both.
 
 Two streams (RGB and flow, the halves of the features) are two such networks, trained side by side. Each cuts segments
-from its own attention and classes; they are scored by both. Labels are of the streams' mean class scores.
+from its own attention and classes; they are scored by both. Labels are of the streams' mean class scores. The classes
+of steps (tCAM) are the classifier's weights alone, as in class activation maps and in the authors' code: its bias says
+how often a class occurs, not where. Attention is interpolated first and squared then, as there.
+
+What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
+- A step's value stands at its left edge (``scoring.align: left``), and its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 20 cells a step. A segment's class score is not added (``scoring.class_weight: 0``). No limit
+  after NMS. (Theirs has no "+1 s": it is torchvision's.)
+- On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
+  weigh the foreground of the flow stream by 0.3 (``smoothing`` and ``foreground`` of ``streams``); the generative loss
+  has its full weight from the first epoch (``generative_warmup: 0``), only that of the VAE rises; videos have at most
+  200 segments in inference (``windows.most: 200``).
 
 What differs from the authors' code, and why
 - A video whose only class is number 0 keeps its detections; segments of both streams are suppressed together.
 - The pooled features are divided by the sum of the attention in training as in inference (theirs: plus 1 in training).
 - The outer-inner contrast is that of the other hosts: their weight of 0.3 for the mean on either side is 0.6 for the
-  mean of both, and a segment's class score is added.
-- Random segments are drawn anew every epoch, not every ten.
-- On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
-  weigh the foreground of the flow stream by 0.3: ``streams`` has ``smoothing`` and ``foreground`` for it, and the
-  configs set them (here the Gaussian comes before the curves are refined). Their generative loss has its full weight
-  there from the first epoch, here it rises as on THUMOS14.
+  mean of both.
+- Random segments are drawn anew every epoch, not every ten, and the last, smaller batch of an epoch is not left out.
+- The Gaussian reaches three sigmas to either side and is renormalised at the ends (theirs: four, mirrored).
 
 An enhancer of features (:mod:`untrimmed.methods.enhancer`), one for each stream, is given, as scores, the highest
 softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the

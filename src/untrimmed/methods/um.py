@@ -13,9 +13,17 @@ In training the two are picked among the steps that a dropout leaves, by the sam
 Detections: softmax of the activations times the magnitude, scaled per class; runs above many thresholds of this and
 of the magnitude alone, scored by outer-inner contrast plus the class's video score.
 
+What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
+- For the thresholds of activations, contrast of the curve after the threshold has set what lies below to 0
+  (``proposals.thresholded``); for those of magnitudes, of the curve itself, as here in either case.
+- A step's value stands at its left edge (``proposals.align: left``), and its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 24 cells a step, and runs of one cell are dropped (``proposals.shortest: 0.08``).
+- NMS with a second added to lengths and intersections (``extend: 1`` of a suppression), and no limit after it.
+
 What differs from the authors' code, and why
 - A video whose only class is number 0 keeps its detections.
-- Curves are refined by linear interpolation that is held at the ends, not extrapolated; scores are scaled to [0, 1].
+- Scores are scaled to [0, 1], which changes no order; what is worse than its surroundings has 0.
+- The margins of the contrast begin and end anywhere, not at whole cells.
 - Convolutions, poolings and losses see the steps of the mask only.
 - A video without any label takes no part in the first loss: no softmax can say that nothing occurs.
 
