@@ -167,8 +167,10 @@ def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
     with one, the others go on."""
     try:
         features = detector.features_of(path, video_id)
-        ((_, found),) = detector.stream(features, [video_id])
-        return Detected(found, features.duration(video_id), None, problems_of(features).get(video_id, ()))
+        notes: list[str] = []
+        ((_, found),) = detector.stream(features, [video_id], note=notes.append)
+        problems = (*problems_of(features).get(video_id, ()), *notes)
+        return Detected(found, features.duration(video_id), None, problems)
     except Exception as error:
         return Detected(None, None, reason_of(error, f"{path}: " if path.is_file() else f"{path} ({video_id}): "))
 

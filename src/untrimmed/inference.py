@@ -36,7 +36,14 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.methods.weights import FORMAT, check_format
-from untrimmed.postprocess.pipeline import PostProcess, entering, process, process_window
+from untrimmed.postprocess.pipeline import (
+    PostProcess,
+    entering,
+    left_out,
+    process,
+    process_window,
+    say_left_out,
+)
 from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import autocast
@@ -178,7 +185,11 @@ class Detector:
         return self._backbones[0]
 
     def stream(
-        self, features: Features, video_ids: Iterable[str], postprocess: PostProcess | None = None
+        self,
+        features: Features,
+        video_ids: Iterable[str],
+        postprocess: PostProcess | None = None,
+        note: Callable[[str], None] = say_left_out,
     ) -> Iterator[tuple[str, Candidates]]:
         """Post-processed candidates, video by video, in the order given.
 
@@ -186,6 +197,7 @@ class Detector:
             features: hold the videos.
             video_ids: which.
             postprocess: instead of the recipe's.
+            note: is told of each video of which post-processing leaves candidates out; a warning by default.
         """
         settings = postprocess or self.recipe.postprocess
 
@@ -195,6 +207,8 @@ class Detector:
 
         for video_id, parts in self._windows(features, video_ids, run):
             found = _joined(parts)
+            for said in left_out([video_id], [len(found.scores)], settings):
+                note(said)
             kept = process(found.segments, found.scores, found.labels, settings.merged)
             yield video_id, Candidates(kept.segments, kept.scores, kept.labels)
 

@@ -43,6 +43,7 @@ from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
 from untrimmed.methods.catalog import WEAK, make_method
 from untrimmed.methods.weights import check_format
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
+from untrimmed.postprocess.pipeline import say_left_out
 from untrimmed.recipe import Recipe, judged, split
 from untrimmed.training.loop import Watcher, fit
 from untrimmed.training.optim import make_step
@@ -267,7 +268,7 @@ def _test(
     """Detect in the test subset, write detections and curves, and score where there is a truth."""
     say(f"detecting in the {len(parts.test)} videos of the test subset")
     video_ids = tuple(parts.test.videos)
-    detections = detect_all(detector, parts.features, video_ids)
+    detections = detect_all(detector, parts.features, video_ids, say)
     write_detections(detections, out / RESULTS_FILE, extra=detector.results_extra)
     curves = dict(detector.curves(parts.features, video_ids))
     if curves:
@@ -278,9 +279,14 @@ def _test(
     return detections, score(detections, parts, parts.test, detector.recipe)
 
 
-def detect_all(detector: Detector, features: Features, video_ids: tuple[str, ...]) -> Detections:
+def detect_all(
+    detector: Detector,
+    features: Features,
+    video_ids: tuple[str, ...],
+    say: Callable[[str], None] = say_left_out,
+) -> Detections:
     """Detections in many videos, labelled by video-level class scores if the recipe says so."""
-    found = collect(detector.stream(features, video_ids), detector.classes)
+    found = collect(detector.stream(features, video_ids, note=say), detector.classes)
     fusion = detector.recipe.fusion
     if fusion is None:
         return found

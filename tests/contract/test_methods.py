@@ -193,3 +193,43 @@ def test_a_shipped_config_opens_with_where_it_comes_from(shipped: str) -> None:
     for key in ("Paper:", "Command:", "Published:", "Measured:", "Needs:"):
         assert f"# {key}" in header
     assert f"untrimmed train {shipped}" in header
+
+
+@pytest.mark.parametrize("shipped", sorted(CONFIGS))
+def test_no_warm_up_of_a_shipped_config_lasts_longer_than_its_training(shipped: str) -> None:
+    plan = recipe.load(shipped)
+    warmups = [plan.train.optim.warmup_epochs, plan.method.get("warmup_epochs"), plan.method.get("generative_warmup")]
+    assert max(each or 0 for each in warmups) < plan.train.epochs
+
+
+PUBLISHED = [name for name in WEAK if not name.startswith(("demo", "sbhar_cut"))]
+
+
+@pytest.mark.parametrize("shipped", PUBLISHED)
+def test_weak_configs_with_published_numbers_decode_as_the_released_code_does(shipped: str) -> None:
+    plan = recipe.load(shipped)
+    host, data = plan.method["name"], shipped.partition("/")[0]
+    scoring = plan.method["scoring" if host == "dgam" else "proposals"]
+    assert (scoring["align"], plan.windows.pick) == ("left", "left")
+    assert (scoring["finer"], scoring["outer"]) == ({"basnet": 24, "um": 24, "dgam": 20}[host], 0.25)
+    assert scoring.get("thresholded", True)
+    assert scoring["outer_weight"] == (0.6 if host == "dgam" else 1.0)
+    (nms,) = plan.postprocess.nms
+    assert nms.threshold == {"basnet": 0.7, "um": 0.6, "dgam": 0.5}[host]
+    assert nms.extend == (None if host == "dgam" else 1)
+    assert (plan.postprocess.keep, plan.postprocess.candidates, plan.postprocess.floor) == (None, None, None)
+    steps = {
+        "thumos14/basnet": (750, None, None),
+        "thumos14/um": (750, 1, None),
+        "thumos14/dgam": (400, 50, None),
+        "activitynet12/basnet": (750, None, None),
+        "activitynet12/um": (50, 1, None),
+        "activitynet12/dgam": (400, 2, 200),
+    }[f"{data}/{host}"]
+    if shipped.endswith("um+acgnet"):
+        steps = (400, 1, None)  # T of ACGNet's authors
+    assert (plan.windows.length, plan.windows.least, plan.windows.most) == steps
+    if "acgnet" in shipped:
+        enhance = plan.method["enhance"]
+        expected = (50, None) if host == "basnet" else (40, 400)
+        assert (enhance["neighbours"], enhance["neighbours_of"]) == expected

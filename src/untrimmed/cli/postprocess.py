@@ -12,13 +12,14 @@ def postprocess(
     out: Path = typer.Argument(help="Where to write what is left; the suffix says the format."),
     nms: list[str] = typer.Option(
         ["gaussian:0.5"],
-        metavar="METHOD:NUMBER[:agnostic]",
+        metavar="METHOD:NUMBER[:agnostic][:+SECONDS]",
         help="hard:TIOU, linear:TIOU or gaussian:SIGMA, of each class or, with :agnostic, over all; or none. "
+        "With :+1 lengths and intersections count a second more, as in some released code. "
         "Several are done one after the other.",
     ),
     floor: float | None = typer.Option(None, help="Lowest score kept."),
     max_length: float | None = typer.Option(None, help="Drop what lasts this many seconds or more."),
-    candidates: int | None = typer.Option(None, help="The most that go into NMS, of each video."),
+    candidates: int | None = typer.Option(None, help="The most that go into NMS, of each video; default: all."),
     keep: int | None = typer.Option(200, help="The most that are kept of each video; 0 for all."),
     voting: float | None = typer.Option(
         None, help="Move what is kept to the mean of the candidates that overlap it by this tIoU."
@@ -37,8 +38,9 @@ def postprocess(
         voting=voting,
     )
     given = read_detections(results)
-    kept = apply(given, settings)
+    notes: list[str] = []
+    kept = apply(given, settings, notes.append)
     lost = write_detections(kept, out)
     print(f"{out}: {len(kept):,} of {len(given):,} detections in {len(kept.video_ids):,} videos")
-    for phrase in lost:
+    for phrase in (*notes, *lost):
         print(f"note: {phrase}")

@@ -16,9 +16,14 @@ curves, H thresholds, N segments.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Align = Literal["center", "left"]
+"""Where in a step its value stands, see :func:`finer`."""
 
 
 def top_mean(values: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
@@ -68,39 +73,51 @@ def scaled(curves: Tensor, mask: Tensor, floor: float | None = None) -> Tensor:
     Args:
         curves: (B, K, T).
         mask: (B, T) bool; outside it the result is 0.
-        floor: values below it are taken for it, so that 0 of the result is never less than this; None: as they are.
+        floor: 0 of the result is never less than this: what lies below becomes negative. None: 0 is the lowest value.
 
     Returns:
-        (B, K, T); a curve that does not vary becomes 0.
+        (B, K, T); a curve that does not vary, or nowhere exceeds ``floor``, becomes 0.
     """
-    values = curves if floor is None else curves.clamp(min=floor)
     outside = ~mask[:, None]
-    low = values.masked_fill(outside, torch.inf).amin(-1, keepdim=True)
-    high = values.masked_fill(outside, -torch.inf).amax(-1, keepdim=True)
+    low = curves.masked_fill(outside, torch.inf).amin(-1, keepdim=True)
+    low = low if floor is None else low.clamp(min=floor)
+    high = curves.masked_fill(outside, -torch.inf).amax(-1, keepdim=True)
     varies = high > low
     span = (high - low).where(varies, torch.ones_like(high))
-    return ((values - low) / span).masked_fill(outside | ~varies, 0)
+    return ((curves - low) / span).masked_fill(outside | ~varies, 0)
 
 
-def finer(curves: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Curves and mask at ``factor`` times as many cells, interpolated linearly with half-pixel centres.
+def finer(curves: Tensor, mask: Tensor, factor: int, align: Align = "center") -> tuple[Tensor, Tensor]:
+    """Curves and mask at ``factor`` times as many cells, interpolated linearly.
 
-    Steps outside the mask lend nothing: towards them, and at the ends, a curve is held.
+    Steps outside the mask lend nothing. What is to be cut off, clamped or squared comes after: a step of -1 beside one
+    of 1 says that the curve crosses 0 half-way, one of 0 that it does so a step away.
 
     Args:
         curves: (R, T).
         mask: (R, T) bool.
         factor: at least 1.
+        align: where in a step its value stands. ``"center"``: in the middle, and of a cell's in the middle of the
+            cell (half-pixel centres); at the ends a curve is held. ``"left"``: at the left edge of step and cell, as
+            in the released code of the weakly supervised hosts; the last step goes on with the slope before it.
 
     Returns:
         (R, T * factor) curves, 0 outside the mask, and their mask.
     """
-    if factor == 1:
-        return curves.masked_fill(~mask, 0), mask
-    weights = mask.to(curves.dtype)
-    both = torch.stack((curves * weights, weights), 1)
-    values, share = F.interpolate(both, scale_factor=factor, mode="linear", align_corners=False).unbind(1)
+    inside = curves.masked_fill(~mask, 0)
+    if factor == 1 or not curves.numel():
+        return inside.repeat_interleave(factor, 1), mask.repeat_interleave(factor, 1)
     wide = mask.repeat_interleave(factor, 1)
+    if align == "left":
+        known_before, known_after = F.pad(mask[:, :-1], (1, 0)), F.pad(mask[:, 1:], (0, 1))
+        before = F.pad(inside[:, :-1], (1, 0)).where(known_before, inside)
+        after = F.pad(inside[:, 1:], (0, 1)).where(known_after, 2 * inside - before)
+        share = torch.arange(factor, device=curves.device, dtype=curves.dtype) / factor
+        fine = (inside[..., None] + (after - inside)[..., None] * share).flatten(1)
+        return fine.masked_fill(~wide, 0), wide
+    weights = mask.to(curves.dtype)
+    both = torch.stack((inside, weights), 1)
+    values, share = F.interpolate(both, scale_factor=factor, mode="linear", align_corners=False).unbind(1)
     return (values / share.clamp(min=torch.finfo(curves.dtype).eps)).masked_fill(~wide, 0), wide
 
 

@@ -28,8 +28,14 @@ What the paper leaves open, and how it is settled
 - W is a matrix without bias, as the parameter counts ask for (34.6 M with two of them); it starts as Glorot's.
 - Scores of Eq. 8 come from the host (its docstring says which). They are constants, unless ``score_gradient``: as the
   loss falls when the scores do, a gradient would teach the host to see no action.
-- Eq. 8 adds over edges and channels, so its size grows with T, K and D; its weight is not in the paper. By default it
-  is divided by its number of terms (``epm_mean``), so that one weight serves all sizes; ``epm_mean: false`` is Eq. 8.
+- K is 50 with BaS-Net, whose T is fixed, and "T / 10 = 40" with the other two, whose videos may have fewer than 400
+  steps in inference. K stays what it is set to, unless ``neighbours_of: 400`` makes it a share of the steps.
+- Eq. 8 writes its norm as ``||.||2``, which is read here as the square, as is usual in a loss of distances to a
+  centroid (the text calls easy segments that); ``epm_squared: false`` reads it as the norm. On close features that one
+  pulls as hard as on distant ones.
+- Eq. 8 adds over edges (and, squared, over channels), so its size grows with T, K and D; its weight is not in the
+  paper. By default it is divided by its number of terms (``epm_mean``), so that one weight serves all sizes;
+  ``epm_mean: false`` is Eq. 8.
 - With concatenation each block of f'_i is compared with f_j.
 """
 
@@ -38,7 +44,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,6 +66,12 @@ class Config(BaseModel):
     alpha: float = Field(1.0, ge=0, description="weight of A_t")
     threshold: float | None = Field(0.85, description="lambda: weights up to it are no edges; None: no threshold")
     neighbours: int | None = Field(50, ge=1, description="K, edges of a segment; None: no limit")
+    neighbours_of: int | None = Field(
+        None,
+        ge=1,
+        description="steps that K is for: a video of n has K n / neighbours_of edges a segment, rounded, at least 1 "
+        "(the paper's K = T / 10); None: always K",
+    )
     layers: int = Field(2, ge=1, description="M, graph convolutions")
     features: tuple[Part, ...] = Field(
         ("original", "average", "convolution"), description="what F' is made of (Table 4)"
@@ -67,8 +79,15 @@ class Config(BaseModel):
     fusion: Literal["sum", "concat"] = Field("sum", description="how its parts are joined (Table 4)")
     epm: bool = Field(True, description="easy-positive-mining loss, Eq. 8")
     epm_weight: float = Field(1.0, ge=0, description="of that loss")
+    epm_squared: bool = Field(True, description="its norm is squared, as in a loss of distances; false: it is not")
     epm_mean: bool = Field(True, description="divide it by its number of edges and channels, not of videos")
     score_gradient: bool = Field(False, description="let that loss change the host's scores")
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.neighbours_of is not None and self.neighbours is None:
+            raise ValueError(f"neighbours_of is {self.neighbours_of}, but neighbours is not limited")
+        return self
 
     @field_validator("features")
     @classmethod
@@ -124,28 +143,38 @@ def complement_graph(features: Tensor, mask: Tensor, config: Config) -> Tensor:
         weights = similar - config.alpha * diffusion
     else:
         weights = (similar + config.alpha * diffusion) / 2
-    return sparsified(weights, mask, config.threshold, config.neighbours)
+    neighbours: int | Tensor | None = config.neighbours
+    if neighbours is not None and config.neighbours_of is not None:
+        neighbours = (mask.sum(1) * neighbours / config.neighbours_of).round().long().clamp(min=1)
+    return sparsified(weights, mask, config.threshold, neighbours)
 
 
 @torch.no_grad()
-def sparsified(weights: Tensor, mask: Tensor, threshold: float | None, neighbours: int | None) -> Tensor:
+def sparsified(weights: Tensor, mask: Tensor, threshold: float | None, neighbours: int | Tensor | None) -> Tensor:
     """Eq. 4: weights above the threshold and among the strongest of their row, others 0.
 
     Args:
         weights: (B, T, T).
         mask: (B, T) bool.
         threshold: lambda, or None.
-        neighbours: K, or None; among equal weights those of lower index come first.
+        neighbours: K, or (B,) int64, of each video its own, at least 1; or None. Among equal weights those of lower
+            index come first.
     """
     both = mask[:, :, None] & mask[:, None]
     kept = both if threshold is None else both & (weights > threshold)
-    if neighbours is not None and neighbours < weights.shape[-1]:
-        ranked = weights.masked_fill(~both, -torch.inf)
+    if isinstance(neighbours, Tensor):
+        neighbours = neighbours.clamp(max=weights.shape[-1])[:, None, None]
+    elif neighbours is None or neighbours >= weights.shape[-1]:
+        return weights * kept
+    ranked = weights.masked_fill(~both, -torch.inf)
+    if isinstance(neighbours, int):
         last = ranked.topk(neighbours, dim=-1).values[..., -1:]
-        above, equal = ranked > last, ranked == last
-        left = neighbours - above.sum(-1, keepdim=True)
-        kept = kept & (above | (equal & (equal.cumsum(-1) <= left)))
-    return weights * kept
+    else:
+        order = ranked.sort(dim=-1, descending=True).values
+        last = order.gather(-1, (neighbours - 1).expand(-1, weights.shape[1], 1))
+    above, equal = ranked > last, ranked == last
+    left = neighbours - above.sum(-1, keepdim=True)
+    return weights * (kept & (above | (equal & (equal.cumsum(-1) <= left))))
 
 
 def row_normalised(adjacency: Tensor) -> Tensor:
@@ -154,14 +183,15 @@ def row_normalised(adjacency: Tensor) -> Tensor:
     return adjacency / total.where(total > 0, 1)
 
 
-def epm(enhanced: Tensor, original: Tensor, scores: Tensor, adjacency: Tensor) -> Tensor:
-    """Eq. 8 for each video: the sum over edges of ``p_j |f'_i - f_j|^2``.
+def epm(enhanced: Tensor, original: Tensor, scores: Tensor, adjacency: Tensor, *, squared: bool = True) -> Tensor:
+    """Eq. 8 for each video: the sum over edges of ``p_j |f'_i - f_j|^2``, or of ``p_j |f'_i - f_j|``.
 
     Args:
         enhanced: (B, C, T) f'.
         original: (B, C, T) f.
         scores: (B, T) p, at least 0.
         adjacency: (B, T, T) A'; its weights above 0 are edges.
+        squared: whether the norm is.
 
     Returns:
         (B,), in float32 at least.
@@ -172,6 +202,8 @@ def epm(enhanced: Tensor, original: Tensor, scores: Tensor, adjacency: Tensor) -
         centre = original.detach().mean(-1, keepdim=True)
         enhanced, original = enhanced - centre, original - centre
         weights = (adjacency > 0).to(scores.dtype) * scores[:, None]
+        if not squared:
+            return (torch.cdist(enhanced.mT, original.mT) * weights).sum((1, 2))
         own = (enhanced.square().sum(1) * weights.sum(2)).sum(1)
         theirs = (original.square().sum(1) * weights.sum(1)).sum(1)
         crossed = (enhanced * (original @ weights.mT)).sum((1, 2))
@@ -246,6 +278,8 @@ class ACGNet(nn.Module):
         if not self.config.score_gradient:
             scores = scores.detach()
         original = original.repeat(1, enhanced.shape[1] // original.shape[1], 1)
-        values = epm(enhanced, original, scores, adjacency)
-        count = (adjacency > 0).sum() * enhanced.shape[1] if self.config.epm_mean else len(values)
+        squared = self.config.epm_squared
+        values = epm(enhanced, original, scores, adjacency, squared=squared)
+        terms = (adjacency > 0).sum() * (enhanced.shape[1] if squared else 1)
+        count = terms if self.config.epm_mean else len(values)
         return {"epm": Term(values.sum(), count, self.config.epm_weight)}

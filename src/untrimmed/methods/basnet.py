@@ -9,12 +9,19 @@ told that none is left, so the filter learns to remove it::
     video score of a class: mean of its highest T / 8 activations; softmax over K + 1
 
 Detections come from the suppressed CAS: classes whose video score reaches ``class_threshold`` (else the best one), runs
-of their scaled activation above many thresholds, scored by outer-inner contrast plus the class's video score.
+of their scaled activation above many thresholds, scored by outer-inner contrast plus the class's video score. Curves
+are interpolated with their negative values, which say where between two steps an action ends.
+
+What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
+- Contrast of the curve after the threshold has set what lies below to 0 (``proposals.thresholded``), not of the curve.
+- A step's value stands at its left edge (``proposals.align: left``), and its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 24 cells a step.
+- NMS with a second added to lengths and intersections (``extend: 1`` of a suppression), and no limit after it.
 
 What differs from the authors' code, and why
 - A video whose only class is number 0 keeps its detections, and so does one in which no class reaches the threshold.
 - The class score that is added to a segment's is the score itself, not 1 if it reaches the threshold.
-- Curves are refined by linear interpolation that is held at the ends, not extrapolated.
+- The margins of the contrast begin and end anywhere, not at whole cells.
 - The score of a segment is scaled to [0, 1], which changes no order; what is worse than its surroundings has 0.
 - Convolutions, poolings and losses see the steps of the mask only.
 
@@ -35,12 +42,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import scaled, top_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Proposals, proposals
+from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import sparsity_term, video_term
 from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, share_of
+from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -131,11 +138,10 @@ class BaSNet(nn.Module):
         mask = batch.mask
         actions = raw["suppressed"][:, : self.classes].float()
         scores = self._video_logits(raw["suppressed"].float(), mask).softmax(1)[:, : self.classes]
-        settings = self.config.proposals
-        curves = scaled(actions, mask, floor=0.0)
-        cuts = [(curves, settings.thresholds)]
-        found = proposals(curves, mask, scores, self.config.class_threshold, settings, cuts)
-        return ranked(found, len(batch), settings.keep)
+        settings, rows = self.config.proposals, occurring(scores, self.config.class_threshold)
+        curves, cells = refined(scaled(actions, mask, floor=0.0), mask, rows, settings)
+        cuts = [Cut(curves, settings.thresholds, settings.thresholded)]
+        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:

@@ -13,18 +13,26 @@ while the attention stands still, then the rest while the VAE does. Here both ha
 over all videos for the one, then for the other. So an epoch of either has seen every video for both.
 
 Two streams (RGB and flow, the halves of the features) are two such networks, trained side by side. Each cuts segments
-from its own attention and classes; they are scored by both. Labels are of the streams' mean class scores.
+from its own attention and classes; they are scored by both. Labels are of the streams' mean class scores. The classes
+of steps (tCAM) are the classifier's weights alone, as in class activation maps and in the authors' code: its bias says
+how often a class occurs, not where. Attention is interpolated first and squared then, as there.
+
+What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
+- A step's value stands at its left edge (``scoring.align: left``), and its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 20 cells a step. A segment's class score is not added (``scoring.class_weight: 0``). No limit
+  after NMS. (Theirs has no "+1 s": it is torchvision's.)
+- On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
+  weigh the foreground of the flow stream by 0.3 (``smoothing`` and ``foreground`` of ``streams``); the generative loss
+  has its full weight from the first epoch (``generative_warmup: 0``), only that of the VAE rises; videos have at most
+  200 segments in inference (``windows.most: 200``).
 
 What differs from the authors' code, and why
 - A video whose only class is number 0 keeps its detections; segments of both streams are suppressed together.
 - The pooled features are divided by the sum of the attention in training as in inference (theirs: plus 1 in training).
 - The outer-inner contrast is that of the other hosts: their weight of 0.3 for the mean on either side is 0.6 for the
-  mean of both, and a segment's class score is added.
-- Random segments are drawn anew every epoch, not every ten.
-- On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
-  weigh the foreground of the flow stream by 0.3: ``streams`` has ``smoothing`` and ``foreground`` for it, and the
-  configs set them (here the Gaussian comes before the curves are refined). Their generative loss has its full weight
-  there from the first epoch, here it rises as on THUMOS14.
+  mean of both.
+- Random segments are drawn anew every epoch, not every ten, and the last, smaller batch of an epoch is not left out.
+- The Gaussian reaches three sigmas to either side and is renormalised at the ends (theirs: four, mirrored).
 
 An enhancer of features (:mod:`untrimmed.methods.enhancer`), one for each stream, is given, as scores, the highest
 softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
@@ -46,12 +54,12 @@ from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import masked_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Found, Scoring, proposals
+from untrimmed.layers.proposals import Cut, Found, Scoring, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import cross_entropy_term
 from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Phase, Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked
+from untrimmed.methods.weak import known_labels, number_curves, ranked, refined
 
 VAE_TERMS = (".divergence", ".reconstruction")
 GENERATIVE_TERM = ".generative"
@@ -71,6 +79,12 @@ class StreamConfig(BaseModel):
     smoothing: float = Field(
         0.0, ge=0, description="sigma of a Gaussian, in steps, over the curves that segments are cut from; 0: none"
     )
+
+
+class StreamScoring(Scoring):
+    """How segments are found and scored; what lies around them weighs less than with the other hosts."""
+
+    outer_weight: float = Field(0.6, ge=0, description="of the mean around a segment")
 
 
 class Config(BaseModel):
@@ -93,12 +107,15 @@ class Config(BaseModel):
     guide_sigma: float = Field(1.0, gt=0, description="of the smoothing of the classes over time, in steps")
     divergence: float = Field(0.1, ge=0, description="weight of the KL divergence in the loss of the VAE")
     generative: float = Field(10.0, ge=0, description="weight of the loss of the VAE")
-    warmup_epochs: float = Field(300.0, ge=0, description="over which both generative weights rise from 0")
+    warmup_epochs: float = Field(300.0, ge=0, description="over which the weight of the VAE's loss rises from 0")
+    generative_warmup: float | None = Field(
+        None, ge=0, description="likewise of the generative loss of the attention; None: as many"
+    )
     class_threshold: float = Field(0.1, ge=0, le=1, description="video score from which on a class is detected")
     classes_share: float = Field(
         0.8, ge=0, le=1, description="of the classes in the curves that are cut; else attention"
     )
-    scoring: Scoring = Scoring(outer_weight=0.6)
+    scoring: StreamScoring = StreamScoring()
     enhance: Mapping[str, Any] | None = Field(None, description="an enhancer of the features: {name: ..., settings}")
     enhance_scores: Literal["attended", "plain"] = Field(
         "attended", description="scores for the enhancer: softmax with the attention, or without it"
@@ -151,7 +168,7 @@ class Stream(nn.Module):
         attention = self.attention(features).sigmoid()[:, 0] * mask
         raw = {
             "attention": attention,
-            "activations": masked(self.classify(features.mT).mT, mask),
+            "activations": masked(F.linear(features.mT, self.classify.weight).mT, mask),
             "foreground": self.classify(masked_mean(features, attention)),
             "background": self.classify(masked_mean(features, (1 - attention) * mask)),
             **in_raw(state),
@@ -213,14 +230,16 @@ class DGAM(nn.Module):
 
     def phases(self, epoch: float) -> list[Phase]:
         """First the VAE, then all the rest; the generative terms gain weight over the first epochs."""
-        rise = min(epoch / self.config.warmup_epochs, 1.0) if self.config.warmup_epochs else 1.0
+        config = self.config
+        second = config.warmup_epochs if config.generative_warmup is None else config.generative_warmup
+        vae, taught = (min(epoch / each, 1.0) if each else 1.0 for each in (config.warmup_epochs, second))
         generators = [each for name, each in self.named_parameters() if ".generator." in name]
         others = [each for name, each in self.named_parameters() if ".generator." not in name]
         return [
-            Phase(generators, lambda term: rise if term.endswith(VAE_TERMS) else None),
+            Phase(generators, lambda term: vae if term.endswith(VAE_TERMS) else None),
             Phase(
                 others,
-                lambda term: None if term.endswith(VAE_TERMS) else rise if term.endswith(GENERATIVE_TERM) else 1.0,
+                lambda term: None if term.endswith(VAE_TERMS) else taught if term.endswith(GENERATIVE_TERM) else 1.0,
             ),
         ]
 
@@ -279,19 +298,20 @@ class DGAM(nn.Module):
         config, mask, streams = self.config, batch.mask, self._streams(raw)
         scores = torch.stack([said["foreground"].softmax(1)[:, : self.classes] for said in streams]).mean(0)
         classes = [said["activations"][:, : self.classes].sigmoid() for said in streams]
+        rows = occurring(scores, config.class_threshold)
         parts = []
         for number, (settings, said) in enumerate(zip(config.streams, streams, strict=True)):
             attention = said["attention"][:, None]
             own, other = classes[number], classes[number - 1]
-            cut = attention * (config.classes_share * own + (1 - config.classes_share) * attention)
-            if settings.smoothing:
-                cut = smoothed(cut, mask, settings.smoothing)
             scored = attention.square() * (settings.own * own + (1 - settings.own) * other)
-            parts.append(
-                proposals(scored, mask, scores, config.class_threshold, config.scoring, [(cut, settings.thresholds)])
-            )
-        found = Found(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-        return ranked(found, len(batch), config.scoring.keep)
+            curves, cells = refined(scored, mask, rows, config.scoring)
+            weighed, _ = refined(attention * own, mask, rows, config.scoring)
+            attended, _ = refined(attention.expand_as(own), mask, rows, config.scoring)
+            cut = config.classes_share * weighed + (1 - config.classes_share) * attended.square()
+            if settings.smoothing:
+                cut = smoothed(cut[:, None], cells, settings.smoothing * config.scoring.finer)[:, 0]
+            parts.append(proposals(curves, cells, rows, config.scoring, [Cut(cut, settings.thresholds)]))
+        return ranked(Found(*(torch.cat(columns) for columns in zip(*parts, strict=True))), len(batch))
 
     def _streams(self, raw: Raw) -> list[Raw]:
         return [

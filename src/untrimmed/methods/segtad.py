@@ -109,10 +109,7 @@ class Config(BaseModel):
     weight_aux: float = Field(1.0, ge=0, description="lambda 2 of Eq. 11")
     class_agnostic: bool = Field(False, description="detections have no label; labels come by fusion")
     labels_per_proposal: int = Field(2, ge=1, description="most classes a proposal is given")
-    score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped")
-    max_detections: int = Field(
-        10_000, ge=1, description="of a class in a window, before suppression: a long action has many near-copies"
-    )
+    score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped; 0: none")
 
     @model_validator(mode="after")
     def _check(self) -> Config:
@@ -369,8 +366,7 @@ class SegTAD(nn.Module):
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """All proposals within the video with the score ``s1 * s2``, or that times the mean probability of a class
-        for the likeliest ``labels_per_proposal``; of every class at most ``max_detections`` of at least
-        ``score_threshold``."""
+        for the likeliest ``labels_per_proposal``; all that reach ``score_threshold``."""
         config, mask = self.config, batch.mask
         grid, _ = self._proposals(mask)
         scores = raw["scores"].float().sigmoid().prod(1)[:, None]
@@ -379,18 +375,10 @@ class SegTAD(nn.Module):
             likely, labels = self._labels(raw["frames"].float(), grid)
             scores = scores * likely
         scores = scores.where(grid.present(mask)[:, None] & (scores >= config.score_threshold), 0)
-        most = min(config.max_detections, len(grid))
         found = []
         for row, names in zip(scores, labels, strict=True):
-            parts = []
-            for label in names[row > 0].unique():
-                # A proposal has each label once: what is left of its scores is that of this label.
-                best, index = row.where(names == label, 0).amax(0).topk(most)
-                kept = best > 0
-                parts.append((best[kept], index[kept], label.expand(int(kept.sum()))))
-            if not parts:
-                parts = [(row.new_zeros(0), names.new_zeros(0), names.new_zeros(0))]
-            score, number, label = (torch.cat(column) for column in zip(*parts, strict=True))
+            rank, number = (row > 0).nonzero().unbind(1)
+            score, label = row[rank, number], names[rank, number]
             order = score.argsort(descending=True, stable=True)
             segments = grid.segments[number[order]]
             found.append(StepDetections(segments, score[order], label[order], segments.mean(-1)))

@@ -13,9 +13,17 @@ In training the two are picked among the steps that a dropout leaves, by the sam
 Detections: softmax of the activations times the magnitude, scaled per class; runs above many thresholds of this and
 of the magnitude alone, scored by outer-inner contrast plus the class's video score.
 
+What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
+- For the thresholds of activations, contrast of the curve after the threshold has set what lies below to 0
+  (``proposals.thresholded``); for those of magnitudes, of the curve itself, as here in either case.
+- A step's value stands at its left edge (``proposals.align: left``), and its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 24 cells a step, and runs of one cell are dropped (``proposals.shortest: 0.08``).
+- NMS with a second added to lengths and intersections (``extend: 1`` of a suppression), and no limit after it.
+
 What differs from the authors' code, and why
 - A video whose only class is number 0 keeps its detections.
-- Curves are refined by linear interpolation that is held at the ends, not extrapolated; scores are scaled to [0, 1].
+- Scores are scaled to [0, 1], which changes no order; what is worse than its surroundings has 0.
+- The margins of the contrast begin and end anywhere, not at whole cells.
 - Convolutions, poolings and losses see the steps of the mask only.
 - A video without any label takes no part in the first loss: no softmax can say that nothing occurs.
 
@@ -36,12 +44,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import masked_mean, scaled, top_mean, top_steps
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Proposals, proposals
+from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import magnitude_term, uniform_term, video_term
 from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, share_of
+from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -156,16 +164,13 @@ class UM(nn.Module):
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """Segments of every class that occurs, with scores of contrast and class in [0, 1]."""
-        config, mask = self.config, batch.mask
+        config, mask, settings = self.config, batch.mask, self.config.proposals
         seen, actionness = self._seen(raw)
-        curves = scaled(seen, mask, floor=0.0)
-        cuts = [
-            (curves, config.proposals.thresholds),
-            (actionness[:, None].expand_as(curves), config.magnitude_thresholds),
-        ]
-        scores = self._video_logits(raw, mask).float().softmax(1)
-        found = proposals(curves, mask, scores, config.class_threshold, config.proposals, cuts)
-        return ranked(found, len(batch), config.proposals.keep)
+        rows = occurring(self._video_logits(raw, mask).float().softmax(1), config.class_threshold)
+        curves, cells = refined(scaled(seen, mask, floor=0.0), mask, rows, settings)
+        magnitude, _ = refined(actionness[:, None].expand_as(seen), mask, rows, settings)
+        cuts = [Cut(curves, settings.thresholds, settings.thresholded), Cut(magnitude, config.magnitude_thresholds)]
+        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:

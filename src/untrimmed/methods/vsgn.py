@@ -104,8 +104,7 @@ class Config(BaseModel):
     focal_gamma: float = Field(2.0, ge=0)
     boundary_region: float = Field(0.1, gt=0, description="half width of start and end regions, in action lengths")
     boundary_least: float = Field(1.5, ge=0.5, description="smallest half width of these regions, in steps")
-    score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped")
-    max_detections: int = Field(2000, ge=1, description="of a window, before suppression")
+    score_threshold: float = Field(1e-4, ge=0, lt=1, description="detections with a lower score are dropped; 0: none")
 
     keep_best: bool = Field(
         False,
@@ -328,8 +327,7 @@ class VSGN(nn.Module):
         """Segments with the score ``c * p_start(start) * p_end(end)``, one per anchor and class.
 
         They are cut to the piece of their anchor. In stitched windows only those of the clips that ``predictions``
-        names are given; windows without clip U give all. At most ``max_detections`` each, of a score of at least
-        ``score_threshold``.
+        names are given; windows without clip U give all. All that reach ``score_threshold`` are given.
         """
         clip = pad_steps(batch.clip, self.strides[-1])
         anchors = self._anchors(clip)
@@ -347,7 +345,7 @@ class VSGN(nn.Module):
         softmax = self.config.class_loss == "softmax"
         classes = logits.softmax(1)[:, : self.classes] if softmax else logits.sigmoid()
         scores = (classes * edge).masked_fill(~usable[:, None], -1).flatten(1)
-        best, index = scores.topk(min(self.config.max_detections, scores.shape[1]))
+        best, index = scores.sort(descending=True, stable=True)
         count = anchors.clip.shape[1]
         found = []
         for row in range(len(batch)):

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
-from untrimmed.layers.proposals import Found
+from untrimmed.layers.activation import finer
+from untrimmed.layers.proposals import Found, Rows, Scoring
 from untrimmed.methods.protocol import StepDetections
 
 
@@ -24,12 +25,17 @@ def known_labels(batch: Batch, classes: int) -> Tensor:
     return batch.video_labels
 
 
-def ranked(found: Found, windows: int, keep: int) -> list[StepDetections]:
-    """Found segments window by window, in falling order of score, at most ``keep`` each; ties keep their order."""
+def refined(curves: Tensor, mask: Tensor, rows: Rows, settings: Scoring) -> tuple[Tensor, Tensor]:
+    """The curves (B, K, T) of the classes that occur, and their mask, interpolated to cells: (R, L) each."""
+    return finer(curves[rows.windows, rows.labels], mask[rows.windows], settings.finer, settings.align)
+
+
+def ranked(found: Found, windows: int) -> list[StepDetections]:
+    """All found segments, window by window, in falling order of score; ties keep their order."""
     order = found.scores.argsort(descending=True, stable=True)
     result = []
     for window in range(windows):
-        rows = order[found.windows[order] == window][:keep]
+        rows = order[found.windows[order] == window]
         segments = found.segments[rows]
         result.append(StepDetections(segments, found.scores[rows], found.labels[rows], segments.mean(1)))
     return result

@@ -11,8 +11,9 @@ gaussian  exp(-o^2 / sigma)
 ========  =============================================
 
 Ties go to the candidate that comes first in the input. Lengths are ``end - start`` and nothing is rounded: there is
-no "+1" and no epsilon. A segment without length or reversed overlaps nothing, so it neither suppresses nor is
-suppressed. Scores are the given ones times factors of at most 1, so the picks come out by falling score.
+no epsilon, and no "+1" unless ``extend`` asks for it. A segment without length or reversed overlaps nothing, so it
+neither suppresses nor is suppressed. Scores are the given ones times factors of at most 1, so the picks come out by
+falling score.
 
 How the kernel does it: one pass a pick over the live candidates, which stand side by side and are moved together
 when some are dropped; no pass after the last pick. The exponentials are the costly part of Gaussian soft-NMS, and
@@ -70,6 +71,7 @@ def nms(
     sigma: float | None = None,
     floor: float | None = None,
     keep: int | None = None,
+    extend: float | None = None,
 ) -> Picks:
     """Suppress candidates that overlap better ones; the module's docstring has the definition.
 
@@ -83,6 +85,9 @@ def nms(
         sigma: above 0, of ``gaussian``, which needs it. It has the unit of a squared tIoU.
         floor: candidates are dropped when their score is below it, at first or after a decay; None drops none.
         keep: the most that are kept of each group; None for all.
+        extend: what is added to lengths and intersections, in the unit of the segments, at least 0. 1 is the "+1" of
+            pixel coordinates, which released code of weakly supervised methods applies to seconds: short segments
+            overlap more, and those less than this apart overlap too.
 
     Returns:
         :class:`Picks` over all groups.
@@ -100,10 +105,12 @@ def nms(
         )
     check_count("keep", keep)
     check_floor(floor)
+    check_extend(extend)
     floor = -math.inf if floor is None else float(floor)
     limit = len(values) if keep is None else keep
     order, bounds = grouped(group)
-    starts, ends, current = table[order, 0], table[order, 1], values[order]
+    # min(ends) + e - max(starts) is the intersection of segments that end e later, and so are the lengths.
+    starts, ends, current = table[order, 0], table[order, 1] + (extend or 0.0), values[order]
     if method == "gaussian":
         # The logarithm of 0 is put where the order is not left to logarithms anyway.
         logs = np.log(np.maximum(current, 1e-323))
@@ -220,6 +227,12 @@ def check_floor(value: object) -> None:
     """Raise InputError unless ``value`` is None or a finite number."""
     if value is not None and not is_number(value):
         raise InputError(f"floor is {value!r}, expected a number, the lowest score that is kept, or none")
+
+
+def check_extend(value: object) -> None:
+    """Raise InputError unless ``value`` is None or a finite number of at least 0."""
+    if value is not None and not (is_number(value) and value >= 0):  # type: ignore[operator]
+        raise InputError(f"extend is {value!r}, expected a number of at least 0, in the unit of the segments, or none")
 
 
 def is_number(value: object) -> bool:

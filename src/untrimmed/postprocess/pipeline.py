@@ -15,7 +15,8 @@ A detector looks at a long video in windows that overlap. Suppressions ``per="wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple, get_args
@@ -28,6 +29,7 @@ from untrimmed.postprocess.nms import (
     Method,
     candidates,
     check_count,
+    check_extend,
     check_floor,
     check_method,
     check_tiou,
@@ -52,6 +54,7 @@ class Nms:
         keep: the most that are kept of each class (or video, if not class-wise); None for all.
         per: ``"video"``: detections of all windows suppress one another; ``"window"``: those of one window do, before
             windows are put together.
+        extend: seconds that are added to lengths and intersections, the "+1" of some released code; None for none.
 
     Raises:
         InputError: for an option outside its range, missing, or without use for the method.
@@ -63,10 +66,12 @@ class Nms:
     class_wise: bool = True
     keep: int | None = None
     per: Scope = "video"
+    extend: float | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method, self.threshold, self.sigma)
         check_count("keep", self.keep)
+        check_extend(self.extend)
         if not isinstance(self.class_wise, bool):
             raise InputError(f"class_wise is {self.class_wise!r}, expected true or false")
         if self.per not in get_args(Scope):
@@ -74,9 +79,11 @@ class Nms:
 
     @classmethod
     def of(cls, text: str) -> Nms:
-        """From the short form of the command line: ``METHOD:OPTION``, then ``:agnostic`` if not class-wise.
+        """From the short form of the command line: ``METHOD:OPTION``, then in any order ``:agnostic`` if not
+        class-wise and ``:+SECONDS`` for ``extend``.
 
-        ``hard:0.4`` and ``linear:0.3`` name the threshold, ``gaussian:0.46:agnostic`` names sigma.
+        ``hard:0.4`` and ``linear:0.3`` name the threshold, ``gaussian:0.46:agnostic`` names sigma, ``hard:0.7:+1``
+        is the released code's of BaS-Net.
 
         Raises:
             InputError: if it is not of that form, or as the constructor.
@@ -84,15 +91,17 @@ class Nms:
         method, *rest = text.split(":")
         if method not in get_args(Method):
             raise InputError(f"NMS '{text}': no method '{method}': {nearest(method, get_args(Method))}")
-        form = f"expected {method}:NUMBER or {method}:NUMBER:agnostic"
-        if len(rest) not in (1, 2) or rest[1:] not in ([], ["agnostic"]):
+        form = f"expected {method}:NUMBER, then :agnostic or :+SECONDS if wanted"
+        number, *marks = rest or [""]
+        agnostic, longer = marks.count("agnostic"), [mark for mark in marks if mark.startswith("+")]
+        if not rest or max(agnostic, len(longer)) > 1 or agnostic + len(longer) < len(marks):
             raise InputError(f"NMS '{text}': {form}")
         try:
-            option = float(rest[0])
+            option, extend = float(number), float(longer[0]) if longer else None
         except ValueError:
-            raise InputError(f"NMS '{text}': '{rest[0]}' is no number; {form}") from None
+            raise InputError(f"NMS '{text}': '{':'.join(rest)}' holds no number; {form}") from None
         option_name = "sigma" if method == "gaussian" else "threshold"
-        return cls(method, class_wise=len(rest) == 1, **{option_name: option})  # type: ignore[arg-type]
+        return cls(method, class_wise=not agnostic, extend=extend, **{option_name: option})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,8 @@ class PostProcess:
 
     0. Every suppression of ``nms`` that is ``per="window"``, on what was found in each window.
     1. Candidates below ``floor`` or at least ``max_length`` seconds long are dropped, and of the rest the
-       ``candidates`` with the highest scores go on (ties by row).
+       ``candidates`` with the highest scores go on (ties by row). Of a video with more, that is said: what is left
+       out are near-duplicates first of all, but also all of an instance that scores low in a video that is full.
     2. Every other suppression of ``nms``, one after the other, each on what the one before left, with its scores.
        ``floor`` holds for decayed scores too.
     3. The ``keep`` with the highest scores are kept.
@@ -229,8 +239,40 @@ def process_window(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | N
     return process(segments, scores, labels, PostProcess(floor=settings.floor, nms=steps, keep=None))
 
 
-def apply(detections: Detections, settings: PostProcess) -> Detections:
+class CandidatesWarning(UserWarning):
+    """``candidates`` kept some of a video from suppression."""
+
+
+def say_left_out(text: str) -> None:
+    """Warn of candidates that were left out."""
+    warnings.warn(text, CandidatesWarning, stacklevel=3)
+
+
+def left_out(video_ids: Sequence[str], counts: ArrayLike, settings: PostProcess) -> list[str]:
+    """What there is to say of candidates that do not go into suppression, a phrase for each video of which some do not.
+
+    Args:
+        video_ids: of the videos.
+        counts: (V,) candidates of each that neither ``floor`` nor ``max_length`` drops.
+        settings: with or without a limit of candidates.
+    """
+    most = settings.candidates
+    if most is None:
+        return []
+    return [
+        f"{video_id}: {count - most:,} of {count:,} candidates left out before suppression (the limit is {most:,})"
+        for video_id, count in zip(video_ids, np.asarray(counts).tolist(), strict=True)
+        if count > most
+    ]
+
+
+def apply(detections: Detections, settings: PostProcess, note: Callable[[str], None] = say_left_out) -> Detections:
     """Post-process all videos.
+
+    Args:
+        detections: the candidates.
+        settings: what to do.
+        note: is told if ``candidates`` leaves some out; a warning by default.
 
     Returns:
         What is left, video by video in the order of ``detections.video_ids`` (all of which are kept, also those left
@@ -240,6 +282,10 @@ def apply(detections: Detections, settings: PostProcess) -> Detections:
         InputError: as :func:`process`.
     """
     _expect_merged(settings)
+    entered = detections.video[entering(detections.segments, detections.scores, settings)]
+    counts = np.bincount(entered, minlength=len(detections.video_ids))
+    if said := left_out(detections.video_ids, counts, settings):
+        note("; ".join(said[:5]) + (f"; and likewise in {len(said) - 5:,} more videos" if said[5:] else ""))
     rows, scores, segments = _process(
         detections.video, detections.label, detections.segments, detections.scores, settings
     )
@@ -293,6 +339,7 @@ def _process(
             sigma=step.sigma,
             floor=settings.floor,
             keep=keep,
+            extend=step.extend,
         )
         kept = rows[picks.rows]
         current = current.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid
 from untrimmed.inference import SIMULATED, Detector
 from untrimmed.methods.protocol import StepDetections
+from untrimmed.postprocess.pipeline import CandidatesWarning
 from untrimmed.recipe import recipe_of
 
 
@@ -114,3 +116,16 @@ def test_what_was_found_before_ctrl_c_is_kept(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(Detector, "features_of", interrupted)
     detect(folder)
     assert formats.read_detections(folder / "found.json").video_ids == ("a",)
+
+
+def test_candidates_that_are_left_out_before_suppression_are_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = inference.load_model("model")
+    settings = replace(made.recipe.postprocess, candidates=4)
+    few = replace(made, recipe=made.recipe.model_copy(update={"postprocess": settings}))
+    monkeypatch.setattr(inference, "load_model", lambda *_: few)
+    said = detect(folder, names="a")
+    assert "a: 2 of 6 candidates left out before suppression (the limit is 4)" in said.stderr
+    with pytest.warns(CandidatesWarning, match="video: 2 of 6"):
+        few.detect(np.load(folder / "a.npy"))

@@ -61,12 +61,23 @@ def test_postprocess(
     assert capsys.readouterr().out == f"{out}: 2 of 5 detections in 2 videos\n"
 
 
-def test_postprocess_limits_alone(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postprocess_with_a_second_more(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[0, 4) and [1, 5): tIoU 3/5, with a second more 4/6."""
+    out = tmp_path / "out.csv"
+    for nms, runs in (("hard:0.62", 2), ("hard:0.62:+1", 1)):
+        command(monkeypatch, "postprocess", results, out, "--nms", nms)
+        assert sum(row[:2] == ("a", "run") for row in rows(out)) == runs
+
+
+def test_postprocess_limits_alone(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out.csv"
     command(monkeypatch, "postprocess", results, out, "--nms", "none", "--keep", "1")
     assert rows(out) == [("a", "run", 0, 4, 0.9), ("b", "run", 3, 4, 0.05)]
     command(monkeypatch, "postprocess", results, out, "--nms", "none", "--keep", "0", "--candidates", "3")
     assert len(rows(out)) == 4
+    assert "note: a: 1 of 4 candidates left out before suppression (the limit is 3)\n" in capsys.readouterr().out
 
 
 def test_fuse_files(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,3 +91,20 @@ def test_inference_may_keep_the_length_of_short_videos() -> None:
     assert Segments(length=40, least=10).training(video(), 3, GRID, rng)[0].length == 40
     with pytest.raises(ValidationError, match="at most length"):
         Segments(length=4, least=5)
+
+
+def test_inference_may_have_another_limit_than_training() -> None:
+    plan = Segments(length=40, least=2, most=20)
+    lengths = {n: plan.inference(video(), n, GRID)[0].length for n in (1, 2, 15, 30, 90)}
+    assert lengths == {1: 2, 2: 2, 15: 15, 30: 20, 90: 20}
+    assert plan.training(video(), 30, GRID, np.random.default_rng(0))[0].length == 40
+    with pytest.raises(ValidationError, match="at most most = 4"):
+        Segments(length=9, least=5, most=4)
+    with pytest.raises(ValidationError, match="without `least`"):
+        Segments(length=9, most=4)
+
+
+def test_inference_may_take_the_snippet_at_the_left_edge_of_a_bin() -> None:
+    for n, expected in ((10, [0, 3, 6]), (3, [0, 1, 2]), (2, [0, 0, 1])):  # edges 0, 3.3, 6.7 and 0, 0.7, 1.3
+        ((part,),) = (window.parts for window in Segments(length=3, pick="left").inference(video(), n, GRID))
+        assert list(part.picks or ()) == expected

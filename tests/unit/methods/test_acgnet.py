@@ -163,24 +163,80 @@ def test_enhanced_features_by_loops(parts: tuple[str, ...], fusion: str) -> None
         assert enhanced[row, :, length:].eq(0).all()
 
 
-def slow_epm(enhanced: Tensor, original: Tensor, scores: Tensor, graph: Tensor) -> Tensor:
+def slow_epm(enhanced: Tensor, original: Tensor, scores: Tensor, graph: Tensor, *, squared: bool = True) -> Tensor:
     """Eq. 8 through the T x T x D tensor."""
-    apart = enhanced.mT[:, :, None] - original.mT[:, None]
-    return (apart.square().sum(-1) * scores[:, None] * (graph > 0)).sum((1, 2))
+    apart = (enhanced.mT[:, :, None] - original.mT[:, None]).square().sum(-1)
+    return ((apart if squared else apart.sqrt()) * scores[:, None] * (graph > 0)).sum((1, 2))
 
 
-def test_epm_is_that_of_the_large_tensor_and_its_gradient_too() -> None:
+@pytest.mark.parametrize("squared", [True, False])
+def test_epm_is_that_of_the_large_tensor_and_its_gradient_too(squared: bool) -> None:
     features, mask = videos(dtype=torch.float64)
     graph = complement_graph(features, mask, Config(**SMALL))  # type: ignore[arg-type]
     enhanced = (features + torch.randn_like(features)).requires_grad_()
     scores = torch.rand(3, STEPS, dtype=torch.float64, requires_grad=True)
-    found, expected = epm(enhanced, features, scores, graph), slow_epm(enhanced, features, scores, graph)
+    found, expected = (f(enhanced, features, scores, graph, squared=squared) for f in (epm, slow_epm))
     assert torch.allclose(found, expected)
     assert float(expected.detach().sum()) > 1
     ours = torch.autograd.grad(found.sum(), (enhanced, scores))
     theirs = torch.autograd.grad(expected.sum(), (enhanced, scores))
     assert all(torch.allclose(*pair) for pair in zip(ours, theirs, strict=True))
-    assert torch.autograd.gradcheck(lambda e, p: epm(e, features, p, graph), (enhanced, scores))
+    assert torch.autograd.gradcheck(lambda e, p: epm(e, features, p, graph, squared=squared), (enhanced, scores))
+
+
+def test_the_norm_of_eq_8_need_not_be_squared() -> None:
+    """3-4-5 triangles: f' is 5 from f of both segments, and 0 from it at the start has a finite gradient."""
+    original = torch.tensor([[[0.0, 0.0], [0.0, 0.0]]])
+    enhanced = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]], requires_grad=True)
+    scores, graph = torch.tensor([[1.0, 0.5]]), torch.ones(1, 2, 2)
+    assert float(epm(enhanced, original, scores, graph).detach()) == pytest.approx(25 * 1.5)
+    found = epm(enhanced, original, scores, graph, squared=False)
+    assert float(found.detach()) == pytest.approx(5 * 1.5)
+    (gradient,) = torch.autograd.grad(found.sum(), enhanced)
+    assert torch.allclose(gradient[0], torch.tensor([[0.9, 0.0], [1.2, 0.0]]))
+    features, mask = videos()
+    model = network(epm_squared=False)
+    state, scores = model(features, mask)[1], torch.rand(3, STEPS)
+    values = slow_epm(state["enhanced"], state["original"], scores, state["adjacency"], squared=False)
+    expected = float(values.sum().detach()) / int((state["adjacency"] > 0).sum())
+    assert float(total(model.loss(state, scores)).detach()) == pytest.approx(expected)
+
+
+def test_the_norm_of_eq_8_in_long_videos() -> None:
+    """Above 25 steps torch takes distances from a product of matrices."""
+    original = torch.randn(2, CHANNELS, 60) + 10
+    enhanced = (original + torch.randn_like(original)).requires_grad_()
+    scores, graph = torch.rand(2, 60), (torch.rand(2, 60, 60) > 0.5).float()
+    found = epm(enhanced, original, scores, graph, squared=False)
+    expected = slow_epm(enhanced.double(), original.double(), scores.double(), graph, squared=False)
+    assert torch.allclose(found.double(), expected, rtol=1e-4)
+    ours, theirs = (torch.autograd.grad(each.sum(), enhanced)[0] for each in (found, expected))
+    assert torch.allclose(ours, theirs, atol=1e-2)
+    same = original.clone().requires_grad_()
+    epm(same, original, scores, graph, squared=False).sum().backward()
+    assert same.grad is not None
+    assert torch.isfinite(same.grad).all()
+
+
+def test_k_may_be_a_share_of_the_steps() -> None:
+    """40 of 400 steps: 40, 25, 10 and 1 of 400, 250, 100 and 3; fixed it is 40 wherever there are as many."""
+    lengths = (400, 250, 100, 3)
+    features = torch.rand(4, 6, 400, generator=torch.Generator().manual_seed(0)) + 1
+    mask = torch.arange(400) < torch.tensor(lengths)[:, None]
+    options: dict[str, Any] = {"threshold": None, "neighbours": 40}
+    for config, expected in (
+        (Config(**options, neighbours_of=400), (40, 25, 10, 1)),
+        (Config(**options), (40, 40, 40, 3)),
+    ):
+        graph = complement_graph(features, mask, config)
+        for row, (length, count) in enumerate(zip(lengths, expected, strict=True)):
+            assert (graph[row] > 0).sum(1).tolist() == [count] * length + [0] * (400 - length)
+            if config.neighbours_of:
+                fixed = config.model_copy(update={"neighbours": count, "neighbours_of": None})
+                alone = complement_graph(features[row : row + 1, :, :length], mask[row : row + 1, :length], fixed)
+                assert torch.allclose(graph[row, :length, :length], alone[0], atol=1e-6)
+    with pytest.raises(ValueError, match="neighbours is not limited"):
+        Config(neighbours=None, neighbours_of=400)
 
 
 def test_epm_keeps_its_digits_far_from_zero() -> None:

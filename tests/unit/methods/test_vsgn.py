@@ -358,11 +358,13 @@ def test_scores_by_a_loop(predictions: str) -> None:
 
 
 @torch.no_grad()
-def test_decoding_gives_at_most_so_many_in_falling_order() -> None:
-    network, batch = model(max_detections=7, score_threshold=0.05), mixed_batch()
-    for found in network.decode(spread(network(batch)), batch):
-        assert len(found.scores) <= 7
-        assert (found.scores >= 0.05).all()
+def test_decoding_gives_all_that_reach_the_threshold_in_falling_order() -> None:
+    batch = mixed_batch()
+    few, every = model(score_threshold=0.05), model(score_threshold=0.0)
+    raw = spread(few(batch))
+    for found, whole in zip(few.decode(raw, batch), every.decode(raw, batch), strict=True):
+        assert 0 < len(found.scores) < len(whole.scores)
+        assert found.scores.tolist() == [score for score in whole.scores.tolist() if score >= 0.05]
         assert (found.scores.diff() <= 0).all()
 
 

@@ -15,10 +15,12 @@ from untrimmed.data.batch import Batch, Targets
 from untrimmed.losses import Term
 from untrimmed.methods import basnet, dgam, um
 from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.postprocess import nms
+from untrimmed.segments import tiou
 from untrimmed.timemap import TimeMap
 
 CHANNELS, CLASSES, LENGTHS = 8, 3, (40, 23, 9)
-SCORING = {"finer": 1, "outer": 0.4, "class_weight": 0.3, "keep": 10_000}
+SCORING = {"finer": 1, "outer": 0.4, "class_weight": 0.3}
 SMALL: dict[str, dict[str, Any]] = {
     "basnet": {
         "hidden": 12,
@@ -113,10 +115,12 @@ def between(curve: np.ndarray, start: float, end: float) -> tuple[float, float]:
 
 
 def segments_of(curve: np.ndarray, cuts: Cuts, label: int, of_class: float, settings: Any) -> list[tuple[float, ...]]:
-    """The segments of one class of one video, with their scores."""
-    found = []
+    """The segments of one class of one video, with their scores; ``curve`` and the cuts have a value a cell."""
+    found, whole = [], curve
     for cut, thresholds in cuts:
         for threshold in thresholds:
+            zeroed = cut is whole and getattr(settings, "thresholded", False)
+            curve = np.where(whole > threshold, whole, 0) if zeroed else np.maximum(whole, 0)
             start = None
             for step in range(len(cut) + 1):
                 above = step < len(cut) and cut[step] > threshold
@@ -129,7 +133,8 @@ def segments_of(curve: np.ndarray, cuts: Cuts, label: int, of_class: float, sett
                     )
                     around = (left[0] + right[0]) / max(left[1] + right[1], 1e-9)
                     value = inside[0] / inside[1] - settings.outer_weight * around + settings.class_weight * of_class
-                    found.append((label, start, step, min(1.0, max(0.0, value / (1 + settings.class_weight)))))
+                    score = min(1.0, max(0.0, value / (1 + settings.class_weight)))
+                    found.append((label, start / settings.finer, step / settings.finer, score))
                     start = None
     return found
 
@@ -161,13 +166,38 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def stretched(curve: np.ndarray) -> np.ndarray:
-    """From 0 to 1, what is negative being 0."""
-    above = np.maximum(curve, 0)
-    return np.asarray((above - above.min()) / (above.max() - above.min()))
+    """Up to 1, what was 0 or the lowest above it being 0."""
+    low, high = max(0.0, curve.min()), max(0.0, curve.max())
+    return np.asarray((curve - low) / (high - low))
 
 
-def test_segments_of_basnet_are_of_the_suppressed_branch() -> None:
-    host, some = model("basnet").eval(), batch()
+def refined(curve: np.ndarray, settings: Any) -> np.ndarray:
+    """The curve at ``finer`` cells a step, on the lines between the values of steps."""
+    steps = np.arange(len(curve))
+    cells = np.arange(len(curve) * settings.finer)
+    if settings.align == "center":
+        return np.interp((cells + 0.5) / settings.finer - 0.5, steps, curve)
+    longer = np.append(curve, 2 * curve[-1] - curve[-2])
+    return np.interp(cells / settings.finer, np.arange(len(longer)), longer)
+
+
+DECODERS = [
+    {"finer": 1},
+    {"finer": 4, "align": "center"},
+    {"finer": 4, "align": "left", "thresholded": True},
+]
+
+
+def decoder(name: str, changes: dict[str, Any]) -> Any:
+    """A host whose segments are found with these settings."""
+    key = "scoring" if name == "dgam" else "proposals"
+    used = {option: value for option, value in changes.items() if name != "dgam" or option != "thresholded"}
+    return model(name, **{key: {**SMALL[name][key], **used}}).eval()
+
+
+@pytest.mark.parametrize("changes", DECODERS)
+def test_segments_of_basnet_are_of_the_suppressed_branch(changes: dict[str, Any]) -> None:
+    host, some = decoder("basnet", changes), batch()
     config, mask = host.config, some.mask
     raw = {
         "base": drawn(3, CLASSES + 1, 40, seed=1) * mask[:, None],
@@ -180,7 +210,7 @@ def test_segments_of_basnet_are_of_the_suppressed_branch() -> None:
         scores = pooled(values, config.pooling)[:CLASSES]
         expected = []
         for label in occurring(scores, config.class_threshold):
-            curve = stretched(values[label])
+            curve = refined(stretched(values[label]), config.proposals)
             cuts = [(curve, config.proposals.thresholds)]
             expected += segments_of(curve, cuts, label, scores[label], config.proposals)
         agrees(found[row], expected)
@@ -195,8 +225,9 @@ def actionness(raw: Raw, row: int, length: int) -> np.ndarray:
     return np.array([min(1.0, max(0.0, (float(m) - low) / (high - low))) for m in raw["magnitude"][row, :length]])
 
 
-def test_segments_of_um_are_cut_from_classes_and_from_magnitudes() -> None:
-    host, some = model("um").eval(), batch()
+@pytest.mark.parametrize("changes", DECODERS)
+def test_segments_of_um_are_cut_from_classes_and_from_magnitudes(changes: dict[str, Any]) -> None:
+    host, some = decoder("um", changes), batch()
     config, mask = host.config, some.mask
     raw = {
         "activations": drawn(3, CLASSES, 40, seed=1) * mask[:, None],
@@ -210,8 +241,9 @@ def test_segments_of_um_are_cut_from_classes_and_from_magnitudes() -> None:
         scores = pooled(values, config.action_share)
         expected = []
         for label in occurring(scores, config.class_threshold):
-            curve = stretched(softmax(values)[label] * seen)
-            cuts = [(curve, config.proposals.thresholds), (seen, config.magnitude_thresholds)]
+            curve = refined(stretched(softmax(values)[label] * seen), config.proposals)
+            magnitude = refined(seen, config.proposals)
+            cuts = [(curve, config.proposals.thresholds), (magnitude, config.magnitude_thresholds)]
             expected += segments_of(curve, cuts, label, scores[label], config.proposals)
         agrees(found[row], expected)
         for label in range(CLASSES):
@@ -247,8 +279,10 @@ def streams_of_dgam(mask: Tensor) -> Raw:
     }
 
 
-def test_segments_of_dgam_are_cut_from_each_stream_and_scored_by_both() -> None:
-    host, some = model("dgam").eval(), batch()
+@pytest.mark.parametrize("changes", DECODERS)
+def test_segments_of_dgam_are_cut_from_each_stream_and_scored_by_both(changes: dict[str, Any]) -> None:
+    """Attention is interpolated first and squared then, and smoothed after that."""
+    host, some = decoder("dgam", changes), batch()
     config, raw = host.config, streams_of_dgam(some.mask)
     found, shown = host.decode(raw, some), host.curves(raw, some)
     for row, length in enumerate(LENGTHS):
@@ -260,16 +294,62 @@ def test_segments_of_dgam_are_cut_from_each_stream_and_scored_by_both() -> None:
             mine, a = sigmoid(values[number]), attention[number]
             other = sigmoid(values[1 - number])
             for label in occurring(scores, config.class_threshold):
-                cut = blurred(
-                    config.classes_share * a * mine[label] + (1 - config.classes_share) * a**2, stream.smoothing
-                )
+                fine, squared = refined(a * mine[label], config.scoring), refined(a, config.scoring) ** 2
+                cut = config.classes_share * fine + (1 - config.classes_share) * squared
+                cut = blurred(cut, stream.smoothing * config.scoring.finer)
                 curve = a * (stream.own * a * mine[label] + (1 - stream.own) * a * other[label])
+                curve = refined(curve, config.scoring)
                 expected += segments_of(curve, [(cut, stream.thresholds)], label, scores[label], config.scoring)
         agrees(found[row], expected)
         for label in range(CLASSES):
             seen = np.mean([attention[s] * softmax(values[s][:CLASSES])[label] for s in (0, 1)], 0)
             assert np.allclose(shown[row][f"class {label}"][:length], seen, atol=1e-5)
         assert np.allclose(shown[row]["attention"][:length], np.mean(attention, 0), atol=1e-5)
+
+
+DENSE = 218
+"""Instances in the fullest test video of THUMOS14."""
+
+
+def dense(name: str, mask: Tensor) -> Raw:
+    """What a host says of a video in which class 0 is on for two steps of every three, each time a little less."""
+    steps = mask.shape[1]
+    place = torch.arange(steps)
+    seen = (1 - place / (2 * steps)).where((place % 3 < 2) & (place < 3 * DENSE), torch.tensor(0.0))[None]
+    classes = torch.full((1, CLASSES + (name != "um"), steps), -4.0)
+    classes[:, 0] = 8 * seen - 4
+    if name == "basnet":
+        return {"suppressed": classes, "attention": seen}
+    if name == "um":
+        return {"activations": classes, "magnitude": seen, "low": torch.tensor([0.0]), "high": torch.tensor([1.0])}
+    said = {"attention": seen, "activations": classes, "foreground": classes.amax(2)}
+    return {f"{stream}.{key}": value for stream in range(2) for key, value in said.items()}
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_no_instance_of_a_dense_video_is_lost_before_suppression(name: str) -> None:
+    """Each comes back once a threshold, so a limit by number of all would keep but the first hundred."""
+    key = "scoring" if name == "dgam" else "proposals"
+    cuts = [round(0.01 + index * 0.025, 3) for index in range(15)]
+    plan = {"streams": [{"thresholds": cuts}, {"thresholds": cuts}]} if name == "dgam" else {}
+    settings = {} if name == "dgam" else {"thresholds": cuts}
+    host = model(name, Recorder, **plan, **{key: {**settings, "finer": 24}}).eval()
+    steps = 750
+    some = Batch(
+        torch.zeros(1, CHANNELS, steps),
+        torch.ones(1, steps, dtype=torch.uint8),
+        (Targets.empty(),),
+        (TimeMap.linear(steps, 0.0, float(steps)),),
+        ("dense",),
+    )
+    (found,) = host.decode(dense(name, some.mask), some)
+    instances = torch.tensor([[3.0 * number, 3.0 * number + 2] for number in range(DENSE)])
+    assert len(found.scores) > 10 * DENSE
+    best = tiou(found.segments[found.labels == 0][:, None], instances[None]).amax(0)
+    assert (best > 0.6).all()
+    kept = nms(found.segments.numpy(), found.scores.numpy(), found.labels.numpy(), threshold=0.5)
+    left = tiou(found.segments[kept.rows][:, None], instances[None]).amax(0)
+    assert (left > 0.5).all()
 
 
 # --- what is learned ---------------------------------------------------------------------------------------------

@@ -301,6 +301,33 @@ def test_streams_of_dgam_are_halves_of_the_features() -> None:
         make_method("dgam", SMALL["dgam"], 7, CLASSES)
 
 
+@torch.no_grad()
+def test_activations_of_dgam_are_those_of_the_weights_alone() -> None:
+    """The classifier's bias tells classes of whole videos apart, not steps."""
+    host, some = model("dgam", streams=[{}]).eval(), batch()
+    classify = host.streams[0].classify
+    classify.weight.zero_()
+    classify.bias.copy_(torch.tensor([0.0, 3.0, 0.0, 0.0]))
+    raw = host(some)
+    assert raw["0.activations"].eq(0).all()
+    assert raw["0.foreground"].softmax(1)[:, 1].gt(0.8).all()
+    classify.weight.normal_()
+    biased = host(some)
+    classify.bias.zero_()
+    assert torch.equal(host(some)["0.activations"], biased["0.activations"])
+
+
+def test_one_setting_of_scores_leaves_the_others_of_dgam_as_they_are() -> None:
+    assert model("dgam", scoring={"class_weight": 0.0}).config.scoring.outer_weight == 0.6
+
+
+def test_the_attention_of_dgam_may_have_a_warm_up_of_its_own() -> None:
+    vae, rest = model("dgam", warmup_epochs=4.0, generative_warmup=0.0).phases(1.0)
+    assert (vae.factor("0.reconstruction"), rest.factor("0.generative")) == (0.25, 1.0)
+    vae, rest = model("dgam", warmup_epochs=4.0, generative_warmup=2.0).phases(1.0)
+    assert (vae.factor("0.reconstruction"), rest.factor("0.generative")) == (0.25, 0.5)
+
+
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_step_in_half_precision(name: str) -> None:
     host, some = model(name, True), batch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,24 @@ def factor(overlap: float, method: str, threshold: float | None = None, sigma: f
     return 0.0 if method == "hard" else 1.0 - overlap
 
 
+def longer_tiou(extend: float) -> Callable[..., float]:
+    """tIoU with so much added to every length, as code for pixels adds 1."""
+
+    def overlap(start_a: float, end_a: float, start_b: float, end_b: float) -> float:
+        inter = max(0.0, min(end_a, end_b) - max(start_a, start_b) + extend)
+        union = (end_a - start_a + extend) + (end_b - start_b + extend) - inter
+        return inter / union if inter > 0 else 0.0
+
+    return overlap
+
+
 def plain(
-    segments: Any, scores: Any, floor: float | None = None, keep: int | None = None, **method: Any
+    segments: Any,
+    scores: Any,
+    floor: float | None = None,
+    keep: int | None = None,
+    extend: float | None = None,
+    **method: Any,
 ) -> tuple[list[int], list[float]]:
     """The definition, word by word, for one group."""
     current = [float(score) for score in scores]
@@ -50,7 +67,8 @@ def plain(
         rows.append(best)
         kept.append(current[best])
         for i in list(live):
-            by = factor(tiou_scalar(*segments[best], *segments[i]), **method)
+            overlap = tiou_scalar if extend is None else longer_tiou(extend)
+            by = factor(overlap(*segments[best], *segments[i]), **method)
             current[i] *= by
             if (method["method"] == "hard" and by == 0.0) or (floor is not None and current[i] < floor):
                 live.remove(i)
@@ -101,6 +119,37 @@ def test_equals_the_definition(method: dict[str, Any], ties: bool, floor: float 
     expected_rows, expected = plain(segments, scores, floor=floor, keep=keep, **method)
     assert rows.tolist() == expected_rows
     np.testing.assert_allclose(kept, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=names)
+@pytest.mark.parametrize("extend", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("ties", [False, True], ids=["apart", "ties"])
+def test_longer_segments_equal_the_definition(method: dict[str, Any], extend: float, ties: bool) -> None:
+    segments, scores = world(seed=5, count=80, ties=ties)
+    segments[:, 1] = np.maximum(segments[:, 1], segments[:, 0])  # of reversed ones the definition says nothing
+    rows, kept = nms(segments, scores, floor=0.01, extend=extend, **method)
+    expected_rows, expected = plain(segments, scores, floor=0.01, extend=extend, **method)
+    assert rows.tolist() == expected_rows
+    np.testing.assert_allclose(kept, expected, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(candidates(), st.sampled_from([0.25, 1.0]))
+def test_longer_segments_in_groups(world: tuple[np.ndarray, ...], extend: float) -> None:
+    segments, scores, groups = world
+    segments[:, 1] = np.maximum(segments[:, 1], segments[:, 0])
+    options: dict[str, Any] = {"method": "hard", "threshold": 0.6, "extend": extend}
+    rows, kept = nms(segments, scores, groups, **options)
+    assert (rows.tolist(), kept.tolist()) == plain_groups(segments, scores, groups, **options)
+
+
+def test_a_second_more_by_hand() -> None:
+    # [0, 1) and [0.5, 1.5): tIoU 1/3; with a second more each [0, 2) and [0.5, 2.5): 1.5 / 2.5.
+    segments = [[0.0, 1.0], [0.5, 1.5], [9.0, 9.0], [9.5, 9.5]]
+    scores = [0.9, 0.8, 0.7, 0.6]
+    assert nms(segments, scores, threshold=0.5).rows.tolist() == [0, 1, 2, 3]
+    assert nms(segments, scores, threshold=0.59, extend=1.0).rows.tolist() == [0, 2, 3]
+    assert nms(segments, scores, threshold=0.3, extend=1.0).rows.tolist() == [0, 2]
 
 
 @pytest.mark.slow
@@ -271,6 +320,9 @@ def test_hard_suppression_takes_scores_of_any_sign() -> None:
         ({"keep": 0}, "keep is 0, expected a whole number"),
         ({"keep": 2.5}, "keep is 2.5"),
         ({"floor": math.nan}, "floor is nan"),
+        ({"extend": -1.0}, "extend is -1.0, expected a number of at least 0"),
+        ({"extend": math.inf}, "extend is inf"),
+        ({"extend": True}, "extend is True"),
     ],
 )
 def test_bad_input(change: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from untrimmed.errors import InputError
 from untrimmed.postprocess import Nms, PostProcess, apply, nms, process, process_window, vote
+from untrimmed.postprocess.pipeline import CandidatesWarning
 from untrimmed.types import Detections
 
 VSGN_THUMOS14 = PostProcess(
@@ -23,6 +24,7 @@ SETTINGS = [
     PostProcess(floor=0.2, nms=(Nms("linear", threshold=0.3, keep=2),), keep=None),
     PostProcess(floor=0.05, candidates=9, nms=(Nms("hard", threshold=0.3, class_wise=False),), voting=0.6),
     PostProcess(nms=VSGN_THUMOS14.nms, max_length=12.0, keep=6, voting=0.5),
+    PostProcess(nms=(Nms("hard", threshold=0.6, extend=1.0),), keep=None, voting=0.5),
 ]
 
 
@@ -57,6 +59,7 @@ def slow(segments: Any, scores: Any, labels: Any, settings: PostProcess) -> list
                 sigma=step.sigma,
                 floor=settings.floor,
                 keep=step.keep,
+                extend=step.extend,
             )
             kept.update({mine[row]: score for row, score in zip(found.rows, found.scores.tolist(), strict=True)})
         rows, current = sorted(kept), kept
@@ -172,6 +175,26 @@ def test_equal_scores_keep_their_order_through_every_limit() -> None:
     assert kept.rows.tolist() == [1, 3, 0, 2]
 
 
+def test_what_a_limit_of_candidates_leaves_out_is_said() -> None:
+    given = Detections.of(
+        [("full", "jump", i, i + 1, 0.9 - i / 100) for i in range(7)]
+        + [("full", "jump", 50, 51, 0.1), ("few", "run", 0, 1, 0.5)]
+    )
+    settings = PostProcess(floor=0.2, candidates=3, nms=())
+    with pytest.warns(CandidatesWarning, match="full: 4 of 7 candidates left out before suppression .the limit is 3."):
+        assert len(apply(given, settings)) == 4
+    told: list[str] = []
+    apply(given, settings, told.append)
+    apply(given, PostProcess(floor=0.2, candidates=7, nms=()), told.append)
+    apply(given, PostProcess(floor=0.2, nms=()), told.append)
+    apply(Detections.empty((), ()), settings, told.append)
+    assert len(told) == 1
+    many = Detections.of([(f"v{i}", "jump", j, j + 1, 0.5) for i in range(8) for j in range(4)])
+    apply(many, settings, told.append)
+    assert told[1].count("1 of 4 candidates") == 5
+    assert told[1].endswith("and likewise in 3 more videos")
+
+
 def test_dict_round_trip() -> None:
     for settings in [*SETTINGS, VSGN_THUMOS14, IN_WINDOWS]:
         assert PostProcess.from_dict(settings.to_dict()) == settings
@@ -192,6 +215,9 @@ def test_short_form() -> None:
     assert Nms.of("hard:0.4") == Nms("hard", threshold=0.4)
     assert Nms.of("linear:0.3") == Nms("linear", threshold=0.3)
     assert Nms.of("gaussian:0.46:agnostic") == Nms("gaussian", sigma=0.46, class_wise=False)
+    assert Nms.of("hard:0.7:+1") == Nms("hard", threshold=0.7, extend=1.0)
+    assert Nms.of("linear:0.3:+0.5:agnostic") == Nms.of("linear:0.3:agnostic:+0.5")
+    assert Nms.of("linear:0.3:agnostic:+0.5") == Nms("linear", threshold=0.3, class_wise=False, extend=0.5)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +225,12 @@ def test_short_form() -> None:
     [
         ("gausian:0.5", "did you mean 'gaussian'"),
         ("hard", "expected hard:NUMBER"),
-        ("hard:0.4:classes", "expected hard:NUMBER or hard:NUMBER:agnostic"),
+        ("hard:0.4:classes", "expected hard:NUMBER, then :agnostic or :"),
         ("hard:0.4:agnostic:x", "expected hard:NUMBER"),
-        ("hard:x", "'x' is no number"),
+        ("hard:0.4:agnostic:agnostic", "expected hard:NUMBER"),
+        ("hard:0.4:+1:+1", "expected hard:NUMBER"),
+        ("hard:0.4:+x", "'0.4:\\+x' holds no number"),
+        ("hard:x", "'x' holds no number"),
         ("hard:2", "threshold is 2.0"),
     ],
 )
@@ -224,6 +253,7 @@ def test_bad_short_form(text: str, message: str) -> None:
             {"nms": [{"method": "hard", "threshold": 0.5}, {"method": "hard", "threshold": 0.5, "per": "window"}]},
             "per window after one per video",
         ),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "extend": "one"}]}, "extend is 'one'"),
         ({"floor": "low"}, "floor is 'low'"),
         ({"max_length": 0}, "max_length is 0"),
         ({"candidates": 0}, "candidates is 0"),
