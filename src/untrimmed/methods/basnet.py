@@ -14,7 +14,7 @@ are interpolated with their negative values, which say where between two steps a
 
 What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
 - Contrast of the curve after the threshold has set what lies below to 0 (``proposals.thresholded``), not of the curve.
-- A step's value stands at its left edge (``proposals.align: left``), and its snippet is that at the left edge of its bin
+- A step's value stands at its left edge (``proposals.align: left``), its snippet is that at the left edge of its bin
   (``windows.pick: left``); 24 cells a step.
 - NMS with a second added to lengths and intersections (``extend: 1`` of a suppression), and no limit after it.
 

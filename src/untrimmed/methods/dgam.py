@@ -18,9 +18,9 @@ of steps (tCAM) are the classifier's weights alone, as in class activation maps 
 how often a class occurs, not where. Attention is interpolated first and squared then, as there.
 
 What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
-- A step's value stands at its left edge (``scoring.align: left``), and its snippet is that at the left edge of its bin
-  (``windows.pick: left``); 20 cells a step. A segment's class score is not added (``scoring.class_weight: 0``). No limit
-  after NMS. (Theirs has no "+1 s": it is torchvision's.)
+- A step's value stands at its left edge (``scoring.align: left``), its snippet is that at the left edge of its bin
+  (``windows.pick: left``); 20 cells a step. A segment's class score is not added (``scoring.class_weight: 0``). No
+  limit after NMS, which has no "+1 s" there.
 - On ActivityNet they smooth the curves that segments are cut from, by a Gaussian of 25 twentieths of a segment, and
   weigh the foreground of the flow stream by 0.3 (``smoothing`` and ``foreground`` of ``streams``); the generative loss
   has its full weight from the first epoch (``generative_warmup: 0``), only that of the VAE rises; videos have at most

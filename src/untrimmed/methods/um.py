@@ -16,7 +16,7 @@ of the magnitude alone, scored by outer-inner contrast plus the class's video sc
 What the authors' code does where the paper does not say so, each an option; the configs with published numbers have it
 - For the thresholds of activations, contrast of the curve after the threshold has set what lies below to 0
   (``proposals.thresholded``); for those of magnitudes, of the curve itself, as here in either case.
-- A step's value stands at its left edge (``proposals.align: left``), and its snippet is that at the left edge of its bin
+- A step's value stands at its left edge (``proposals.align: left``), its snippet is that at the left edge of its bin
   (``windows.pick: left``); 24 cells a step, and runs of one cell are dropped (``proposals.shortest: 0.08``).
 - NMS with a second added to lengths and intersections (``extend: 1`` of a suppression), and no limit after it.
 

@@ -87,7 +87,7 @@ def test_one_video_takes_the_documented_steps(settings: PostProcess) -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from(SETTINGS))
 def test_all_videos_equal_each_alone(seed: int, count: int, settings: PostProcess) -> None:
     given = detections(seed, count)
-    got = apply(given, settings)
+    got = apply(given, settings, lambda text: None)
     assert (got.video_ids, got.labels) == (given.video_ids, given.labels)
     parts = []
     for index, video_id in enumerate(given.video_ids):
