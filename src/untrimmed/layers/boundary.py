@@ -98,9 +98,9 @@ class BoundaryAdjust(nn.Module):
     vectors in a row one convolution of kernel 3 predicts the offset of the start and another that of the end.
 
     Where the paper is silent: features are read by linear interpolation between the cells whose centres lie in the
-    segment's piece; ReLU follows the first convolutions; an
-    offset of 1 stands for 1/8 of the length, the distance of the features it is computed from, so that long and
-    short segments share weights; no gradient passes through the positions of reading.
+    segment's piece; ReLU follows the first convolutions; an offset of 1 stands for 1/8 of the length, the distance of
+    the features it is computed from, so that long and short segments share weights; no gradient passes through the
+    positions of reading. (The released code reads the nearest cell and answers in frames.)
 
     As the convolutions are linear, they are applied to the whole sequence once, and what they give is read: the
     result is the same, and overlapping segments share the work.

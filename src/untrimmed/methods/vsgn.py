@@ -29,12 +29,19 @@ What the paper leaves open, and how it is settled
 - Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
 - The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
 
-Departures, off by default, both after the released code: ``keep_best``, by which an anchor that is the best of some
-instance is a positive of the instance that is *its* best, without which many an instance has no positive anchor where
-anchors are not much longer than the distance between them;
-and ``class_loss: softmax``, cross-entropy over
-the classes and the background, averaged over positives and over negatives apart. Focal loss gives little weight to
-telling classes apart once an anchor is known to be some action, which takes long to learn from few videos.
+Departures, off by default, both after the released code. ``keep_best``: an anchor that is the best of some instance is a
+positive of the instance that is *its* best, without which many an instance has no positive anchor where anchors are not
+much longer than the distance between them. ``class_loss: softmax``: cross-entropy over the classes and the background,
+averaged over positives and over negatives apart; focal loss gives little weight to telling classes apart once an anchor
+is known to be some action, which takes long to learn from few videos.
+
+Where this differs from the released code though the paper is silent (docs/vsgn.md has all differences)
+- M_scr has one tower for its three curves, not three; its logits are interpolated, not its probabilities; values stand
+  at the centres of cells and steps (half-pixel), for curves and for clip U, where the released code aligns corners.
+- M_adj reads by linear interpolation, not the nearest cell, and answers in eighths of the length, not in frames.
+- Gap and padding are zero throughout and take no part, and detections are cut to pieces. With a gap of 0 too, so that
+  rows c and g of Table 2 cannot show the predictions across both clips that the paper's gap removes.
+- Segments are half-open intervals of real numbers, without "+1"; an anchor may be a positive of several instances.
 """
 
 from __future__ import annotations

@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from untrimmed import recipe
+from untrimmed.postprocess import PostProcess
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "postprocessing.md"
 
@@ -19,6 +23,13 @@ def test_python_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed[0].startswith("[0.9")
     assert float(printed[0].strip("[]").split()[1]) == pytest.approx(0.32, abs=0.005)
     assert printed[1].startswith("[0 2] ")
+    assert printed[-1] == printed[0]  # as if all had been found in one window
+
+
+def test_the_section_of_a_config_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    settings = PostProcess.from_dict(yaml.safe_load(block)["postprocess"])
+    assert settings == recipe.load("thumos14/vsgn").postprocess
 
 
 def test_shell_examples_name_options_that_exist() -> None:
