@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from untrimmed import config
 from untrimmed.data.settings import WindowSettings
 from untrimmed.errors import InputError, nearest
-from untrimmed.evaluation.protocols import PROTOCOLS, clean_lengths, clean_tious
+from untrimmed.evaluation.protocols import PROTOCOLS, Protocol, clean_lengths, clean_tious
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import method_config
 from untrimmed.postprocess.pipeline import PostProcess
@@ -220,11 +220,10 @@ def _held_out(training: Annotations, holdout: Holdout) -> set[str]:
     return {video_id for name in order[: int(count)] for video_id in groups[name]}
 
 
-def judged(truth: Annotations, ignored: Collection[str], protocol: str) -> Annotations:
-    """The truth as it is scored: without the ignored labels, which would be classes that nothing is ever detected of,
-    but with the one, if any, by which the protocol excuses detections."""
-    excusing = PROTOCOLS[protocol].ambiguous
-    return _without_labels(truth, [label for label in ignored if label != excusing])
+def rules_of(evaluate: EvaluateSettings, data: DataSettings) -> Protocol:
+    """The protocol by which a recipe scores; the labels that it ignores are no classes, but the one, if any, by which
+    the protocol excuses detections goes on doing so."""
+    return PROTOCOLS[evaluate.protocol].ignoring(data.ignore_labels)
 
 
 def _without_labels(annotations: Annotations, labels: Collection[str]) -> Annotations:

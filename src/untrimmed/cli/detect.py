@@ -160,4 +160,5 @@ def _detections(done: Mapping[str, Detected], order: Sequence[str], detector: De
     from untrimmed.inference import collect
 
     found = [(video_id, done[video_id]) for video_id in order if video_id in done]
-    return collect(((video_id, each.found) for video_id, each in found if each.failed is None), detector.classes)
+    kept = ((video_id, each.found) for video_id, each in found if each.failed is None)
+    return collect(kept, detector.classes, detector.trained_on)

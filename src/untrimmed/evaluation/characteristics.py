@@ -108,16 +108,16 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
     """The six characteristics, with DETAD's buckets for the data set that the protocol's rule belongs to.
 
     Args:
-        protocol: gives the edges of the lengths, and by its rule all others.
+        protocol: gives the edges of the lengths, and by ``buckets`` or its rule all others.
         edges: inner edges that replace those of the named characteristics.
 
     Raises:
         InputError: for an unknown characteristic, or edges that do not rise or lie below every value.
     """
     chosen: dict[str, tuple[float, ...]] = {
-        "coverage": _COVERAGE[protocol.rule],
+        "coverage": _COVERAGE[protocol.buckets or protocol.rule],
         "length": protocol.lengths,
-        "num-instances": _COUNT[protocol.rule],
+        "num-instances": _COUNT[protocol.buckets or protocol.rule],
         **_CONTEXT,
     }
     for key, given in (edges or {}).items():

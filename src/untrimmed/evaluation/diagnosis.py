@@ -29,7 +29,7 @@ Departures from the released tool, besides those of the two modules named above:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,9 @@ from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.characteristics import ANNOTATED, Scale, measure, scales
 from untrimmed.evaluation.false_positives import BACKGROUND, KINDS, error_kinds, gains, profile, ranks
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
-from untrimmed.evaluation.protocols import Protocol, clean_tious, pick_subset, protocol_of, tiou_name
+from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of, tiou_name
 from untrimmed.evaluation.scoring import Evaluation, evaluate
+from untrimmed.evaluation.subsets import scope_of
 from untrimmed.evaluation.text import aligned, number_or_none, percent
 from untrimmed.types import Annotations, Detections
 
@@ -315,6 +316,7 @@ def diagnose(
     slices: int = SLICES,
     background: float = BACKGROUND,
     floor: float = FLOOR,
+    ignore: Collection[str] = (),
 ) -> Diagnosis:
     """Find out why detections score as they do.
 
@@ -330,12 +332,13 @@ def diagnose(
         slices: how many times G detections of each class the false positive profile looks at, at least 1.
         background: tIoU in (0, 1] below which a false detection is background.
         floor: normalised precision in [0, 1) at or below which a found instance counts as missed.
+        ignore: as for ``evaluate``.
 
     Raises:
         InputError: for what ``evaluate`` refuses, ``at`` not among the thresholds, unknown characteristics, or a
             number out of range.
     """
-    rules = protocol_of(protocol, truth)
+    rules = protocol_of(protocol, truth, ignore)
     clean = clean_tious(rules.tious if tious is None else tious)
     place = _place(clean, at)
     if slices < 1 or not 0.0 <= floor < 1.0:
@@ -343,8 +346,9 @@ def diagnose(
     axes = scales(rules, edges)
     lengths = next(axis.edges for axis in axes if axis.key == "length")
     evaluation = evaluate(detections, truth, rules, subset=subset, tious=clean, lengths=lengths)
-    part = pick_subset(truth, rules, subset)[1]
-    table = build_table(detections, part, rules, lowest=clean[0])
+    scope = scope_of(truth, rules, subset, detections)
+    part = scope.part
+    table = build_table(scope.tested(detections), part, rules, lowest=clean[0])
     matching = match(table, clean)
     normalizer = len(table.instance_label) / len(table.classes)
     overall = mean_ap(average_precision(table, matching, normalizer=normalizer))

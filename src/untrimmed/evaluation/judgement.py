@@ -40,7 +40,8 @@ class Judgement:
         kinds: ``(N,)`` index into :data:`~untrimmed.evaluation.false_positives.KINDS` of each row of the
             detections; -1 for one that is not scored.
         found: video id -> for each of its instances, in order, the score of the detection that found it; None for
-            one that no detection found. Ambiguous segments, which nobody has to find, have infinity.
+            one that no detection found. Segments of labels that are no classes, which nobody has to find, have
+            infinity.
         classes: the K classes of the truth.
         instances: ``(K,)`` how many instances each has.
         cuts: ``(STEPS + 1,)`` rising score thresholds.
@@ -116,7 +117,7 @@ def judge(
     kinds[rows[table.row]] = error_kinds(table, matching)[0]
     hits, matched = matching.instance[0] >= 0, matching.instance[0]
     found: dict[str, list[float | None]] = {
-        video.id: [float("inf") if label == rules.ambiguous else None for label in video.instances.labels]
+        video.id: [float("inf") if label in rules.no_classes else None for label in video.instances.labels]
         for video in truth
     }
     for instance, score in zip(matched[hits].tolist(), table.scores[hits].tolist(), strict=True):

@@ -13,7 +13,7 @@ Published settings::
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -195,8 +195,8 @@ def apply(detections: Detections, settings: PostProcess) -> Detections:
     rows, scores, segments = _process(
         detections.video, detections.label, detections.segments, detections.scores, settings
     )
-    return Detections(
-        detections.video_ids, detections.labels, detections.video[rows], detections.label[rows], segments, scores
+    return replace(
+        detections, video=detections.video[rows], label=detections.label[rows], segments=segments, scores=scores
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from untrimmed.evaluation import diagnose
+from untrimmed.evaluation.protocols import Protocol
 from untrimmed.evaluation.scoring import Evaluation
 from untrimmed.evaluation.text import percent
 from untrimmed.report import diagnosis as diagnosis_page
@@ -67,7 +68,7 @@ def score_section(result: Evaluation) -> str:
 def diagnosis_section(
     detections: Detections,
     truth: Annotations,
-    protocol: str | None,
+    protocol: str | Protocol | None,
     tious: Sequence[float] | None,
     *,
     subset: str = "all",

@@ -74,7 +74,7 @@ class Content:
 
 
 def scored_part(
-    truth: Annotations, video_ids: Iterable[str], protocol: str | None = None, subset: str | None = None
+    truth: Annotations, video_ids: Iterable[str], protocol: str | Protocol | None = None, subset: str | None = None
 ) -> Annotations:
     """The part of the truth that results are scored against, videos without any detection included.
 
@@ -105,7 +105,7 @@ def collect(
     durations: Mapping[str, float],
     threshold: float | None,
     tiou: float,
-    protocol: str | None,
+    protocol: str | Protocol | None,
     most: int,
     annotate: bool,
     new_subset: str,
@@ -242,7 +242,7 @@ def _judged(
     results: Sequence[ResultSet], part: Annotations | None, rules: Protocol, tiou: float, cuts: Any
 ) -> list[Judgement]:
     """One judgement a result file; none where the truth has nothing to find."""
-    if part is None or not any(label != rules.ambiguous for label in part.labels):
+    if part is None or rules.no_classes.issuperset(part.labels):
         return []
     return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
 
