@@ -159,6 +159,18 @@ def recipe_of(values: Mapping[str, Any], source: str) -> Recipe:
     return config.check(Recipe, values, source)
 
 
+def scoring_of(values: Mapping[str, Any], source: str) -> tuple[DataSettings, EvaluateSettings]:
+    """The sections ``data`` and ``evaluate`` of a recipe, all that scoring needs; its method is not looked at.
+
+    Raises:
+        InputError: if one of them is wrong, or there is no section ``data``.
+    """
+    if not isinstance(values.get("data"), Mapping):
+        raise InputError(f"{source}: is not the config of a run: it has no section 'data'")
+    data = config.check(DataSettings, values["data"], f"{source}: data")
+    return data, config.check(EvaluateSettings, values.get("evaluate") or {}, f"{source}: evaluate")
+
+
 def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations]:
     """The videos to train on, to validate on and to test with, by those names; without the ignored labels.
 

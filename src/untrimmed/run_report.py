@@ -87,5 +87,5 @@ def _scores(
     if without_labels(detections):
         detections, part = with_one_label(detections, part, rules.no_classes)
     result = evaluate(detections, part, rules, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
-    diagnosis = diagnosis_section(detections, part, rules, tious, subset=subset)
+    diagnosis = diagnosis_section(detections, part, rules, tious, subset=subset, lengths=lengths)
     return score_facts(result), [score_section(result), diagnosis]

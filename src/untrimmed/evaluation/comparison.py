@@ -152,8 +152,7 @@ def compare(
         raise InputError(f"{resamples} resamples: expected at least 1, usually 1000")
     rules = protocol_of(protocol, truth, ignore)
     a, b = with_common_training((a, b))
-    # The default subset is that of A: both must be of the same videos to be compared.
-    scope = scope_of(truth, rules, subset, a)
+    scope = scope_of(truth, rules, subset, a, b)
     given, part = (a, b), scope.part
     a, b = scope.tested(a), scope.tested(b)
     clean = clean_tious(rules.tious if tious is None else tious)

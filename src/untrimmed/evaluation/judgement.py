@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from untrimmed.evaluation.false_positives import BACKGROUND, error_kinds
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, build_table, match
 from untrimmed.evaluation.protocols import Protocol, protocol_of
+from untrimmed.evaluation.subsets import scope_of
 from untrimmed.types import Annotations, Detections
 
 STEPS = 100
@@ -47,6 +48,8 @@ class Judgement:
         cuts: ``(STEPS + 1,)`` rising score thresholds.
         right, wrong: ``(K, STEPS + 1)`` how many detections of each class, scored at each cut or above, are true
             and false positives.
+        only_training: whether the model was trained on all of the videos; if only on some, these count neither in
+            ``instances`` nor in ``right`` and ``wrong``.
         ap: video id -> average precision of its detections, classes ranked together; None without instances.
     """
 
@@ -59,6 +62,7 @@ class Judgement:
     right: Ints
     wrong: Ints
     ap: Mapping[str, float | None]
+    only_training: bool = False
 
     def at(self, threshold: float) -> tuple[float, float]:
         """Precision (1 if there is no detection) and recall, over all classes, at the largest cut not above a
@@ -123,16 +127,20 @@ def judge(
     for instance, score in zip(matched[hits].tolist(), table.scores[hits].tolist(), strict=True):
         found[table.videos[table.instance_video[instance]]][table.instance_index[instance]] = score
     wrong = matching.false_positive[0]
+    scope = scope_of(truth, rules, "all", detections)
+    counts = np.array([name in scope.part.videos for name in table.videos], dtype=bool)
+    tested = counts[table.video]
     return Judgement(
         tiou=tiou,
         kinds=kinds,
         found=found,
         classes=table.classes,
-        instances=np.bincount(table.instance_label, minlength=len(table.classes)),
+        instances=np.bincount(table.instance_label[counts[table.instance_video]], minlength=len(table.classes)),
         cuts=cuts,
-        right=_sweep(table.label, table.scores, hits, cuts, len(table.classes)),
-        wrong=_sweep(table.label, table.scores, wrong, cuts, len(table.classes)),
+        right=_sweep(table.label, table.scores, hits & tested, cuts, len(table.classes)),
+        wrong=_sweep(table.label, table.scores, wrong & tested, cuts, len(table.classes)),
         ap=_video_precision(found, table.videos, table.video, table.scores, hits, wrong),
+        only_training=scope.only_training,
     )
 
 

@@ -23,7 +23,7 @@ class Ties:
     Args:
         detections: how many there are.
         mAP: threshold -> mAP with the true positives last and first among equal scores. No order in which the same
-            detections are true positives lies outside. (Within a video, by ActivityNet's rule, the order of equal scores
+            detections are true positives lies outside. (Within a video, by ActivityNet's rule, the order of equals
             also decides which detection takes an instance, and so whether another one finds a second: that is held as
             the input has it, and another order can lie a little outside.)
     """

@@ -62,7 +62,7 @@ class Scope:
         )
 
 
-def scope_of(truth: Annotations, protocol: Protocol, subset: str | None, detections: Detections) -> Scope:
+def scope_of(truth: Annotations, protocol: Protocol, subset: str | None, *results: Detections) -> Scope:
     """The videos that detections are scored in, without those that the model was trained on.
 
     Without a subset, it is that of :func:`pick_subset` for the videos that the model was not trained on; apart are
@@ -72,15 +72,16 @@ def scope_of(truth: Annotations, protocol: Protocol, subset: str | None, detecti
         truth: all annotations.
         protocol: says which labels are no classes, and the default subset.
         subset: its name; ``"all"`` for every video; None: see above.
-        detections: know what the model was trained on, or not.
+        results: all detections that are scored together; they know what their models were trained on, or not.
 
     Raises:
         InputError: as :func:`pick_subset`.
     """
-    trained_on = frozenset(detections.trained_on or ())
-    unseen = [name for name in detections.video_ids if name in truth.videos and name not in trained_on]
-    name, part = pick_subset(truth, protocol, subset, unseen or detections.video_ids)
-    among = part.videos if subset is not None else {*part.videos, *detections.video_ids}
+    trained_on = frozenset(name for each in results for name in each.trained_on or ())
+    video_ids = dict.fromkeys(name for each in results for name in each.video_ids)
+    unseen = [name for name in video_ids if name in truth.videos and name not in trained_on]
+    name, part = pick_subset(truth, protocol, subset, unseen or video_ids)
+    among = part.videos if subset is not None else {*part.videos, *video_ids}
     training = Annotations.of((video for video in truth if video.id in trained_on and video.id in among), truth.version)
     tested = Annotations.of((video for video in part if video.id not in trained_on), truth.version)
     if len(training) and not _filled(tested, protocol):

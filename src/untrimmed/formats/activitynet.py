@@ -13,8 +13,8 @@ Results; without ``label`` in the whole file they are proposals::
 
 A video may also say which classes occur somewhere in it without saying when: ``"labels": ["Ballet"]``.
 
-Which videos a model was trained on stands under ``external_data``: ``{"training_videos": ["QOlSCBRmfWY"]}``, which other
-programs ignore.
+Which videos a model was trained on stands under ``external_data``, ``{"training_videos": ["QOlSCBRmfWY"]}``, which
+other programs ignore.
 
 Labels are names, never ids; numbers are numbers, not text, but for durations, which HACS has in quotes. Keys that
 this module does not know are kept on every level and written again, in the results too (:class:`ResultsExtra`).
