@@ -23,8 +23,7 @@ Departures from the released tool, besides those of the two modules named above:
 1. Matching and the area under the curve follow the protocol, so that the diagnosis explains the mAP that
    ``untrimmed evaluate`` prints. (The tool applies the rule of ActivityNet to THUMOS14 as well; to get its numbers
    there, diagnose with ``activitynet`` and give ``edges``.)
-2. N is the exact mean; the tool rounds it down.
-3. Instances of no length stay in the denominators.
+2. Instances of no length stay in the denominators.
 """
 
 from __future__ import annotations
@@ -452,7 +451,7 @@ def _notes(measured: Sequence[tuple[Scale, Floats]]) -> tuple[str, ...]:
     notes = []
     for axis, values in measured:
         unknown = int(np.isnan(values).sum())
-        why = "no such key" if axis.key in ANNOTATED else "their videos have no duration"
+        why = "no such key" if axis.key in ANNOTATED else "their videos have no duration, and they no key of that name"
         if unknown == len(values) and axis.key not in ANNOTATED:
             notes.append(f"{axis.key} of the instances is not known ({why}): left out")
         elif 0 < unknown < len(values):
