@@ -13,7 +13,8 @@ section 3; edges as in the authors' released tool.
 | agreement | how well several annotators agree on its borders, 0 to 1 | key of the annotation |
 
 Buckets are open to the left and closed to the right, ``(low, high]``; the first also holds what lies below it, the
-last what lies above, so that no instance is lost.
+last what lies above, so that no instance is lost. Where the data set's buckets would hold nearly all instances in one,
+the edges come from the data (:func:`divided_by_the_data`), unless they were given.
 
 Departures from the released tool:
 
@@ -22,7 +23,8 @@ Departures from the released tool:
 2. An instance whose value is not known (no duration, key absent or null) is left out of this one characteristic and
    counted, where the tool stops with an error.
 3. Lengths lose the noise of the subtraction, below a tenth of a nanosecond: 32.2 - 14.2 is 18 s, on the edge and so in
-   the lower bucket, where the tool takes what the subtraction gives, 18.000000000000004. 18 s + 1e-9 s lies above the edge in both.
+   the lower bucket, where the tool takes what the subtraction gives, 18.000000000000004. 18 s + 1e-9 s lies above the
+   edge in both.
 """
 
 from __future__ import annotations
@@ -70,6 +72,13 @@ _UNITS = {
     "context-distance": "",
     "agreement": "tIoU of annotators",
 }
+
+
+CROWDED = 0.9
+"""Share of the instances from which one bucket holds nearly all of them."""
+
+ENOUGH = 50
+"""Fewer instances are not divided by their own values."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,40 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
             raise InputError(f"edges of {key} are {list(given)}, expected finite numbers above 0 that rise")
         chosen[key] = inner
     return tuple(_scale(key, inner) for key, inner in chosen.items())
+
+
+def divided_by_the_data(axis: Scale, values: NDArray[np.float64]) -> Scale:
+    """Buckets that tell instances apart: the given ones, or, if they hold nearly all of them in one, five of about a
+    fifth each, with edges of two digits.
+
+    Args:
+        axis: the buckets of the protocol.
+        values: of the instances, NaN where not known.
+
+    Returns:
+        ``axis`` itself if less than :data:`CROWDED` of the known values lie in one bucket, if there are fewer than
+        :data:`ENOUGH`, or if they are all about the same; fewer buckets where many values are equal.
+    """
+    known = values[~np.isnan(values)]
+    if axis.key in _CONTEXT or len(known) < ENOUGH or _largest(axis, known) < CROWDED:
+        return axis
+    rough = (float(f"{edge:.2g}") for edge in np.quantile(known, (0.2, 0.4, 0.6, 0.8), method="inverted_cdf"))
+    edges = tuple(sorted({edge for edge in rough if edge > 0 and known.min() <= edge < known.max()}))
+    other = _scale(axis.key, edges)
+    return other if edges and _largest(other, known) < CROWDED else axis
+
+
+def said_of(axis: Scale, protocol: Protocol) -> str:
+    """What a reader must know of buckets that come from the data."""
+    return (
+        f"{axis.key}: {100 * CROWDED:g} % or more of the instances would be in one bucket of protocol {protocol.name}; "
+        f"the edges come from the data instead: {', '.join(f'{edge:g}' for edge in axis.edges)}"
+    )
+
+
+def _largest(axis: Scale, known: NDArray[np.float64]) -> float:
+    """The share of the fullest bucket."""
+    return float(np.bincount(axis.bucket(known)).max() / len(known))
 
 
 def _scale(key: str, edges: tuple[float, ...]) -> Scale:

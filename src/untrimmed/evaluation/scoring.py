@@ -27,6 +27,7 @@ import numpy as np
 from untrimmed.evaluation.any_label import with_one_label
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, bootstrap_ap, draw_weights, interval, pair
+from untrimmed.evaluation.characteristics import divided_by_the_data, said_of, scales
 from untrimmed.evaluation.oddities import Oddities, find_oddities
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
 from untrimmed.evaluation.protocols import (
@@ -251,7 +252,8 @@ def evaluate(
         subset: ``"all"`` for every video; default: that of the protocol, or else what
             :func:`~untrimmed.evaluation.subsets.pick_subset` finds.
         tious: thresholds in (0, 1]; default: those of the protocol.
-        lengths: rising edges in seconds of the length groups; default: those of the protocol.
+        lengths: rising edges in seconds of the length groups; default: those of the protocol, or, where these hold
+            nearly all instances in one, from the data.
         resamples: of the bootstrap for confidence intervals; 0 for none. 1,000 are usual.
         seed: of the bootstrap.
         level: of the intervals.
@@ -267,7 +269,7 @@ def evaluate(
         detections, truth = with_one_label(detections, truth, rules.no_classes)
     scope = scope_of(truth, rules, subset, detections)
     clean = clean_tious(rules.tious if tious is None else tious)
-    edges = clean_lengths(rules.lengths if lengths is None else lengths)
+    edges = None if lengths is None else clean_lengths(lengths)
     bootstrap = (resamples, seed, level)
     tested = scope.tested(detections)
     scores = _evaluated(tested, scope.part, truth, rules, scope.name, clean, edges, bootstrap)
@@ -288,7 +290,7 @@ def _evaluated(
     rules: Protocol,
     name: str,
     tious: tuple[float, ...],
-    lengths: tuple[float, ...],
+    lengths: tuple[float, ...] | None,
     bootstrap: tuple[int, int, float],
 ) -> Evaluation:
     """All scores in one part of the truth; ``bootstrap`` has the resamples, the seed and the level."""
@@ -296,6 +298,10 @@ def _evaluated(
     matching = match(table, tious)
     ap = average_precision(table, matching)
     spans, scores = averages_of(tious), mean_ap(ap)
+    oddities = find_oddities(table, matching, detections, part, truth)
+    if lengths is None:
+        lengths, words = _default_lengths(table, rules)
+        oddities = replace(oddities, notes=(*oddities.notes, *words))
     return Evaluation(
         protocol=rules.name,
         subset=name,
@@ -318,7 +324,7 @@ def _evaluated(
             "detections": len(detections),
             "detections_used": len(table.row),
         },
-        oddities=find_oddities(table, matching, detections, part, truth),
+        oddities=oddities,
         intervals=_intervals(table, matching, spans, *bootstrap) if bootstrap[0] else None,
     )
 
@@ -331,6 +337,13 @@ def _range(group: LengthGroup) -> str:
     if np.isinf(group.low):
         return f"<= {group.high:g}"
     return f"> {group.low:g}" if np.isinf(group.high) else f"{group.low:g}-{group.high:g}"
+
+
+def _default_lengths(table: Table, rules: Protocol) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Edges of the length groups, and a sentence where they are not the protocol's."""
+    axis = next(axis for axis in scales(rules) if axis.key == "length")
+    used = divided_by_the_data(axis, table.lengths)
+    return used.edges, () if used is axis else (said_of(used, rules),)
 
 
 def _length_groups(table: Table, matching: Matching, edges: tuple[float, ...]) -> tuple[LengthGroup, ...]:

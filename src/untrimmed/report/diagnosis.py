@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.diagnosis import Bucket, Characteristic, Diagnosis
+from untrimmed.evaluation.buckets import Bucket, Characteristic
+from untrimmed.evaluation.diagnosis import Diagnosis
 from untrimmed.evaluation.false_positives import KINDS
 from untrimmed.evaluation.protocols import tiou_name
 from untrimmed.evaluation.text import percent

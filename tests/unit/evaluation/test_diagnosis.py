@@ -156,14 +156,12 @@ def test_unknown_durations_are_named() -> None:
     partly = diagnose(DETECTIONS, annotations(duration=None), tious=[0.5])
     assert partly.characteristics[0].unknown == 3
     assert partly.notes == (
-        "coverage of 3 instances is not known (their videos have no duration, and they no key of that name): they are in none of its buckets",
+        "coverage of 3 instances is not known (their videos have no duration): they are in none of its buckets",
     )
     none = Annotations.of(Video(video.id, "validation", None, None, video.instances) for video in annotations())
     bare = diagnose(DETECTIONS, none, tious=[0.5])
     assert [one.key for one in bare.characteristics] == ["length", "num-instances"]
-    assert bare.notes == (
-        "coverage of the instances is not known (their videos have no duration, and they no key of that name): left out",
-    )
+    assert bare.notes == ("coverage of the instances is not known (their videos have no duration): left out",)
 
 
 def test_json_and_text(diagnosis: Diagnosis) -> None:
