@@ -13,6 +13,7 @@ It tells a difference from luck, not why there is one: long instances may be of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from untrimmed.evaluation.ap import mean_ap
+from untrimmed.evaluation.bootstrap import workers
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table
 
 SHUFFLES = 400
@@ -62,16 +64,18 @@ class Chances:
             return none, none
         rng = np.random.default_rng(self.seed)
         draw = _drawer(bucket, self.video)
-        scores = np.empty((self.shuffles, count))
-        shares = np.empty((self.shuffles, count))
-        for row in range(self.shuffles):
-            drawn = draw(rng)
-            scores[row] = self.found(drawn, count)
-            inside = drawn >= 0
-            sizes = np.bincount(drawn[inside], minlength=count)
-            total = np.bincount(drawn[inside], weights=self.missed[inside], minlength=count)
-            shares[row] = np.where(sizes > 0, total / np.maximum(sizes, 1), np.nan)
+        drawn = [draw(rng) for _ in range(self.shuffles)]
+        with ThreadPoolExecutor(workers()) as pool:
+            scores = np.array(list(pool.map(lambda one: self.found(one, count), drawn)))
+        shares = np.array([self._missed(one, count) for one in drawn])
         return _ranges(scores, filled, self.error, count), _ranges(shares, filled, self.error, count)
+
+    def _missed(self, bucket: Ints, count: int) -> Floats:
+        """``(B,)`` the mean missed share of each bucket."""
+        inside = bucket >= 0
+        sizes = np.bincount(bucket[inside], minlength=count)
+        total = np.bincount(bucket[inside], weights=self.missed[inside], minlength=count)
+        return np.where(sizes > 0, total / np.maximum(sizes, 1), np.nan)
 
 
 def chances_of(

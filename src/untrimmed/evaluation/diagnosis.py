@@ -209,7 +209,7 @@ class Diagnosis:
             aligned([columns, *scores]),
             aligned([["mAP_N gained without", *columns[1:]], *errors]),
             aligned([[f"percent of slice, mean {self.span}", *KINDS], *shares]),
-            aligned([["characteristic", "worst", "best", "sensitivity", "impact", "stands out"], *spread], left=3),
+            aligned([["characteristic", "worst", "best", "sensitivity", "impact", "beyond luck"], *spread], left=3),
             aligned([["characteristic", "bucket", "instances", "mAP_N", "missed"], *groups], left=2),
             aligned([["accumulated mAP by length", "contribution", "sum"], *lengths]),
         ]
@@ -273,7 +273,8 @@ def diagnose(
     lengths = next(axis.edges for axis, _ in measured if axis.key == "length")
     evaluation = evaluate(detections, truth, rules, subset=subset, tious=clean, lengths=lengths)
     known = [(axis, values) for axis, values in measured if not np.isnan(values).all()]
-    chances = chances_of(table, matching, missed, normalizer=normalizer, characteristics=len(known))
+    several = sum(len(np.unique(axis.bucket(values[~np.isnan(values)]))) > 1 for axis, values in known)
+    chances = chances_of(table, matching, missed, normalizer=normalizer, characteristics=max(several, 1))
     return Diagnosis(
         evaluation=evaluation,
         tious=clean,
