@@ -51,6 +51,8 @@ from untrimmed.types import Annotations, Detections, Video
 from untrimmed.video.decode import VideoWarning
 
 MODEL_FILE = "model.safetensors"
+TRAINED_ON = "videos"
+"""Key of ``Detector.training_info`` with the ids of the videos it was trained on."""
 _FORMAT = "untrimmed model"
 SIMULATED = "Trained on simulated features: no result of a real detector."
 Found = TypeVar("Found")
@@ -100,6 +102,12 @@ class Detector:
         return bool((self.backbone or {}).get("simulated", False))
 
     @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Ids of the videos it was trained on; None for a model file that does not say it."""
+        names = self.training_info.get(TRAINED_ON)
+        return None if names is None else tuple(names)
+
+    @property
     def results_extra(self) -> ResultsExtra | None:
         """What its result files say beyond detections."""
         return ResultsExtra({"external_data": {"used": True, "details": SIMULATED}}) if self.simulated else None
@@ -121,7 +129,7 @@ class Detector:
         features = self.features_of(source, video_id)
         for name, problems in problems_of(features).items():
             warnings.warn(f"{name}: {'; '.join(problems)}", VideoWarning, stacklevel=2)
-        return collect(self.stream(features, features.ids), self.classes)
+        return collect(self.stream(features, features.ids), self.classes, self.trained_on)
 
     def keeping(self, most: int) -> Detector:
         """The same detector, which keeps up to this many detections of a video.
@@ -366,17 +374,21 @@ class Detector:
         return self.grid
 
 
-def collect(found: Iterable[tuple[str, Candidates]], classes: Sequence[str]) -> Detections:
-    """All of a stream as one :class:`Detections`; a video without any is kept by its name."""
+def collect(
+    found: Iterable[tuple[str, Candidates]], classes: Sequence[str], trained_on: tuple[str, ...] | None = None
+) -> Detections:
+    """All of a stream as one :class:`Detections`, which know what the model was trained on; a video without any is kept
+    by its name."""
     names, parts = [], []
     for video_id, part in found:
         names.append(video_id)
         parts.append(part)
     if not parts:
-        return Detections.empty((), classes)
+        return replace(Detections.empty((), classes), trained_on=trained_on)
     joined = _joined(parts)
     video = np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts])
-    return Detections(tuple(names), tuple(classes), video, joined.labels, joined.segments, joined.scores)
+    columns = (video, joined.labels, joined.segments, joined.scores)
+    return Detections(tuple(names), tuple(classes), *columns, trained_on)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Detector:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from untrimmed import config
 from untrimmed.data.settings import WindowSettings
 from untrimmed.errors import InputError, nearest
-from untrimmed.evaluation.protocols import PROTOCOLS, clean_lengths, clean_tious
+from untrimmed.evaluation.protocols import PROTOCOLS, Protocol, clean_lengths, clean_tious
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import method_config
 from untrimmed.postprocess.pipeline import PostProcess
@@ -159,6 +159,18 @@ def recipe_of(values: Mapping[str, Any], source: str) -> Recipe:
     return config.check(Recipe, values, source)
 
 
+def scoring_of(values: Mapping[str, Any], source: str) -> tuple[DataSettings, EvaluateSettings]:
+    """The sections ``data`` and ``evaluate`` of a recipe, all that scoring needs; its method is not looked at.
+
+    Raises:
+        InputError: if one of them is wrong, or there is no section ``data``.
+    """
+    if not isinstance(values.get("data"), Mapping):
+        raise InputError(f"{source}: is not the config of a run: it has no section 'data'")
+    data = config.check(DataSettings, values["data"], f"{source}: data")
+    return data, config.check(EvaluateSettings, values.get("evaluate") or {}, f"{source}: evaluate")
+
+
 def split(annotations: Annotations, data: DataSettings) -> dict[str, Annotations]:
     """The videos to train on, to validate on and to test with, by those names; without the ignored labels.
 
@@ -220,11 +232,10 @@ def _held_out(training: Annotations, holdout: Holdout) -> set[str]:
     return {video_id for name in order[: int(count)] for video_id in groups[name]}
 
 
-def judged(truth: Annotations, ignored: Collection[str], protocol: str) -> Annotations:
-    """The truth as it is scored: without the ignored labels, which would be classes that nothing is ever detected of,
-    but with the one, if any, by which the protocol excuses detections."""
-    excusing = PROTOCOLS[protocol].ambiguous
-    return _without_labels(truth, [label for label in ignored if label != excusing])
+def rules_of(evaluate: EvaluateSettings, data: DataSettings) -> Protocol:
+    """The protocol by which a recipe scores; the labels that it ignores are no classes, but the one, if any, by which
+    the protocol excuses detections goes on doing so."""
+    return PROTOCOLS[evaluate.protocol].ignoring(data.ignore_labels)
 
 
 def _without_labels(annotations: Annotations, labels: Collection[str]) -> Annotations:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.any_label import with_one_label, without_labels
-from untrimmed.evaluation.protocols import protocol_of
+from untrimmed.evaluation.protocols import Protocol
 from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
 from untrimmed.inference import SIMULATED
 from untrimmed.methods.catalog import method_title
-from untrimmed.recipe import judged
+from untrimmed.recipe import EvaluateSettings, recipe_of, rules_of
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
@@ -49,15 +47,16 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
     if not (run / RESULTS_FILE).exists():
         raise InputError(f"{run}: has no {RESULTS_FILE}: the recipe names no test subset, so there is nothing to show")
     detections = read_detections(run / RESULTS_FILE)
-    rules = config["evaluate"]
-    truth = judged(read_annotations(config["data"]["annotations"]), config["data"]["ignore_labels"], rules["protocol"])
+    recipe = recipe_of(config, str(run / CONFIG_FILE))
+    rules, settings = rules_of(recipe.evaluate, recipe.data), recipe.evaluate
+    truth = read_annotations(recipe.data.annotations)
     part = truth.subset(config["data"]["test"])
     subset = config["data"]["test"] or "all"
     facts: list[tuple[str, str]] = []
     sections: list[str] = []
     notes = [SIMULATED] * metrics["simulated"]
     if "test" in metrics:
-        facts, sections = _scores(detections, part, subset, rules)
+        facts, sections = _scores(detections, part, subset, rules, settings)
     else:
         notes.append(f"The {len(part)} videos of subset {subset} have no instances, so the detections are not scored.")
     if without_labels(detections):
@@ -73,7 +72,7 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
             sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {},
             facts=facts,
             notes=notes,
-            protocol=rules["protocol"],
+            protocol=rules,
             sections=[*sections, training_section(training_curves(records))],
         ),
     )
@@ -81,12 +80,12 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
 
 
 def _scores(
-    detections: Detections, part: Annotations, subset: str, rules: Mapping[str, Any]
+    detections: Detections, part: Annotations, subset: str, rules: Protocol, settings: EvaluateSettings
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """The facts and the sections on how good the detections are; those without labels as segments of any label."""
-    protocol, tious, lengths = rules["protocol"], rules["tiou"], rules["lengths"]
+    tious, lengths = settings.tiou, settings.lengths
     if without_labels(detections):
-        detections, part = with_one_label(detections, part, protocol_of(protocol, part).ambiguous)
-    result = evaluate(detections, part, protocol, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
-    diagnosis = diagnosis_section(detections, part, protocol, tious, subset=subset)
+        detections, part = with_one_label(detections, part, rules.no_classes)
+    result = evaluate(detections, part, rules, subset=subset, tious=tious, lengths=lengths, resamples=RESAMPLES)
+    diagnosis = diagnosis_section(detections, part, rules, tious, subset=subset, lengths=lengths)
     return score_facts(result), [score_section(result), diagnosis]

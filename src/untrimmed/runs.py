@@ -39,12 +39,12 @@ from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import MODEL_FILE, Detector, collect, open_features
+from untrimmed.inference import MODEL_FILE, TRAINED_ON, Detector, collect, open_features
 from untrimmed.methods.catalog import WEAK, make_method
 from untrimmed.methods.weights import check_format
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.postprocess.pipeline import say_left_out
-from untrimmed.recipe import Recipe, judged, split
+from untrimmed.recipe import Recipe, rules_of, split
 from untrimmed.training.loop import Watcher, fit
 from untrimmed.training.optim import make_step
 from untrimmed.training.processes import ALONE, Processes
@@ -226,7 +226,7 @@ def train(
         processes=processes,
     )
     summary["parameters"] = sum(parameter.numel() for parameter in method.parameters())
-    detector.training_info = summary
+    detector.training_info = {**summary, TRAINED_ON: _ids(parts.training)}
     if not processes.first:
         return RunResult(detector, None, None, {"training": summary})
     if resume:
@@ -251,6 +251,12 @@ def _dataset(recipe: Recipe, parts: Parts, standardise: Standardise | None) -> L
         seed=recipe.train.seed,
         standardise=standardise,
     )
+
+
+def _ids(training: Annotations) -> list[str]:
+    """The videos, and the recordings that they are pieces of."""
+    recordings = (video.extra.get("recording") for video in training)
+    return sorted({*training.videos, *(name for name in recordings if isinstance(name, str))})
 
 
 def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, device: torch.device) -> Detector:
@@ -286,7 +292,7 @@ def detect_all(
     say: Callable[[str], None] = say_left_out,
 ) -> Detections:
     """Detections in many videos, labelled by video-level class scores if the recipe says so."""
-    found = collect(detector.stream(features, video_ids, note=say), detector.classes)
+    found = collect(detector.stream(features, video_ids, note=say), detector.classes, detector.trained_on)
     fusion = detector.recipe.fusion
     if fusion is None:
         return found
@@ -295,14 +301,14 @@ def detect_all(
 
 
 def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
-    """The scores of detections in some videos, see :func:`untrimmed.recipe.judged`; detections of a class-agnostic
+    """The scores of detections in some videos, see :func:`untrimmed.recipe.rules_of`; detections of a class-agnostic
     method, which have no label, are scored as segments of any."""
-    rules, name = recipe.evaluate, videos.subsets[0] or "all"
-    whole = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
-    truth = judged(whole, recipe.data.ignore_labels, rules.protocol)
+    settings, name = recipe.evaluate, videos.subsets[0] or "all"
+    truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
+    rules = rules_of(settings, recipe.data)
     blind = without_labels(detections)
     return evaluate(
-        detections, truth, rules.protocol, subset=name, tious=rules.tiou, lengths=rules.lengths, any_label=blind
+        detections, truth, rules, subset=name, tious=settings.tiou, lengths=settings.lengths, any_label=blind
     )
 
 

@@ -230,6 +230,7 @@ class Detections(_Rebuilt):
         label: ``(N,)`` row -> index into ``labels``, or -1 for a proposal, which has no label.
         segments: ``(N, 2)`` float64, seconds, finite.
         scores: ``(N,)`` float64, finite, higher is surer.
+        trained_on: ids of the videos that the model which found them was trained on; None if that is not known.
 
     Raises:
         InputError: if shapes differ, an index points nowhere or a number is not finite.
@@ -241,6 +242,7 @@ class Detections(_Rebuilt):
     label: NDArray[np.int64]
     segments: NDArray[np.float64]
     scores: NDArray[np.float64]
+    trained_on: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("video_ids", "labels"):
@@ -265,6 +267,8 @@ class Detections(_Rebuilt):
             if count and not (index.min() >= low and index.max() < high):
                 raise InputError(f"Detections: {name} holds {index.min()}..{index.max()}, expected {low}..{high - 1}")
             object.__setattr__(self, name, _frozen(index, given))
+        if self.trained_on is not None:
+            object.__setattr__(self, "trained_on", tuple(self.trained_on))
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from untrimmed.errors import InputError
-from untrimmed.recipe import DataSettings, EvaluateSettings, judged, split
+from untrimmed.evaluation.protocols import PROTOCOLS
+from untrimmed.recipe import DataSettings, EvaluateSettings, rules_of, scoring_of, split
 from untrimmed.types import Annotations, Instances, Video
 
 
@@ -61,12 +62,20 @@ def test_ignored_labels_that_no_video_has() -> None:
 
 
 def test_ignored_labels_are_no_classes_of_the_score_but_where_they_excuse_detections() -> None:
-    instances = Instances([[0, 1], [2, 3], [4, 5]], ("run", "Ambiguous", "other"))
-    truth = Annotations.of([Video("a", "test", 9.0, instances=instances), Video("b", "test", video_labels=("other",))])
-    for protocol, labels in (("activitynet", ("run",)), ("hacs", ("run",)), ("thumos14", ("Ambiguous", "run"))):
-        scored = judged(truth, ("Ambiguous", "other"), protocol)
-        assert (tuple(scored.videos), scored.video_labels) == (("a", "b"), labels)
-    assert judged(truth, (), "activitynet") is truth
+    data = settings(ignore_labels=("Ambiguous", "other"))
+    for protocol, excusing in (("activitynet", None), ("thumos14-papers", None), ("thumos14", "Ambiguous")):
+        rules = rules_of(EvaluateSettings(protocol=protocol), data)
+        assert (rules.name, rules.no_classes, rules.ambiguous) == (protocol, {"Ambiguous", "other"}, excusing)
+    assert rules_of(EvaluateSettings(), settings(ignore_labels=())) is PROTOCOLS["activitynet"]
+
+
+def test_scoring_needs_two_sections_of_a_recipe() -> None:
+    data, rules = scoring_of({"data": {"annotations": "a", "features": "f", "test": "probe"}}, "x.yaml")
+    assert (data.test, rules) == ("probe", EvaluateSettings())
+    with pytest.raises(InputError, match=r"x.yaml: is not the config of a run: it has no section 'data'"):
+        scoring_of({"evaluate": {}}, "x.yaml")
+    with pytest.raises(InputError, match=r"x.yaml: evaluate: .*did you mean 'tiou'"):
+        scoring_of({"data": {"annotations": "a", "features": "f"}, "evaluate": {"tios": [0.5]}}, "x.yaml")
 
 
 @pytest.mark.parametrize(

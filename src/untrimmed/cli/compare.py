@@ -7,20 +7,17 @@ from pathlib import Path
 import typer
 
 from untrimmed.cli.light import import_numba
+from untrimmed.cli.scored import IGNORE_HELP, PROTOCOL_HELP, SUBSET_HELP, TRUTH_HELP, Asked, gather
 from untrimmed.cli.values import numbers
-from untrimmed.errors import InputError
 
 
 def compare(
-    a: Path = typer.Argument(metavar="A", help="Detections of the first method."),
-    b: Path = typer.Argument(metavar="B", help="Detections of the second method."),
-    truth: Path = typer.Option(..., help="Annotations: any format that can be read."),
-    protocol: str | None = typer.Option(
-        None, help="activitynet, thumos14 or hacs. Default: thumos14 if the truth has Ambiguous segments."
-    ),
-    subset: str | None = typer.Option(
-        None, help="Part of the truth to score, or 'all'. Default: that of the protocol."
-    ),
+    a: Path = typer.Argument(metavar="A", help="Detections of the first method, or its run folder."),
+    b: Path = typer.Argument(metavar="B", help="Detections of the second method, or its run folder."),
+    truth: Path | None = typer.Option(None, help=TRUTH_HELP, show_default=False),
+    protocol: str | None = typer.Option(None, help=PROTOCOL_HELP),
+    subset: str | None = typer.Option(None, help=SUBSET_HELP),
+    ignore_label: list[str] | None = typer.Option(None, metavar="NAME", help=IGNORE_HELP),
     tiou: list[str] | None = typer.Option(
         None, metavar="N...", help="Thresholds, e.g. 0.3 0.4 0.5 or 0.5:0.05:0.95. Default: the protocol's."
     ),
@@ -30,22 +27,32 @@ def compare(
 ) -> None:
     """Compare two results: differences with intervals, and the probability that A is better.
 
-    A paired bootstrap over videos; per tIoU, per average, and per class.
+    A paired bootstrap over videos; per tIoU, per average, and per class. Without videos that either was trained on.
     """
     import json
 
     import_numba()
+    from untrimmed.evaluation.any_label import with_one_label
     from untrimmed.evaluation.comparison import compare as against
-    from untrimmed.formats import read_annotations, read_detections
 
     tious = numbers(tiou, "--tiou")
-    annotations, both = read_annotations(truth), (read_detections(a), read_detections(b))
-    for path, detections in zip((a, b), both, strict=True):
-        if not len(detections):
-            raise InputError(f"{path}: holds no detections, nothing to compare")
-    result = against(*both, annotations, protocol, subset=subset, tious=tious, resamples=resamples, seed=seed)
+    given = gather([a, b], Asked(truth, protocol, subset, tious, None, ignore_label or ()), what="compare")
+    annotations, (first, second) = given.known_truth, given.detections
+    if given.any_label:
+        first = with_one_label(first, annotations, given.protocol.no_classes)[0]
+        second, annotations = with_one_label(second, annotations, given.protocol.no_classes)
+    result = against(
+        first,
+        second,
+        annotations,
+        given.protocol,
+        subset=given.subset,
+        tious=given.tious,
+        resamples=resamples,
+        seed=seed,
+    )
     if as_json:
-        files = {"a": str(a), "b": str(b), "truth_file": str(truth)}
+        files = {"a": str(a), "b": str(b), "truth_file": str(given.truth_file)}
         print(json.dumps({**files, **result.to_dict()}, allow_nan=False))
     else:
-        print(f"{'A':<12}{a}\n{'B':<12}{b}\n{'truth':<12}{truth}\n{result}")
+        print(f"{'A':<12}{a}\n{'B':<12}{b}\n{'truth':<12}{given.truth_file}\n{result}")

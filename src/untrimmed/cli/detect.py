@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,6 +112,9 @@ def detect(
     most = detector.recipe.postprocess.keep
     if full := sum(len(answer.found.scores) == most for answer in found.values()):
         typer.echo(f"{full} of the videos have {most} detections, the most that are kept of each: --keep N keeps more")
+    known = _known_videos(detector.trained_on, found)
+    if known:
+        typer.echo(known)
     if subtitles is not None:
         write_detections(detections.select(detections.scores >= threshold), subtitles, "webvtt")
         typer.echo(f"subtitles: {subtitles}")
@@ -120,14 +123,30 @@ def detect(
         from untrimmed.report.viewer import ResultSet, render
 
         linked = {name: link(file, page, embed=embed) for name, file in videos_among(files).items()}
-        known = {name: answer.duration for name, answer in found.items() if answer.duration is not None}
-        sets, notes = [ResultSet(detections, str(model))], [SIMULATED] * detector.simulated
+        durations = {name: answer.duration for name, answer in found.items() if answer.duration is not None}
+        notes = [SIMULATED] * detector.simulated + ([f"{known[0].upper()}{known[1:]}."] if known else [])
+        sets = [ResultSet(detections, str(model))]
         title = f"Detections of {model}"
-        text = render(sets, title=title, sources=linked, durations=known, threshold=threshold, notes=notes)
+        text = render(sets, title=title, sources=linked, durations=durations, threshold=threshold, notes=notes)
         write_text(page, text)
         typer.echo(f"page: {page}")
     if failed:
         raise typer.Exit(1)
+
+
+def _known_videos(trained_on: Collection[str] | None, found: Iterable[str]) -> str:
+    """What to say of the videos that the model was trained on, if there are any or it is not known."""
+    from untrimmed.evaluation.text import counted
+
+    if trained_on is None:
+        return "the model does not say which videos it was trained on; see that none of these is among them"
+    seen = [name for name in found if name in set(trained_on)]
+    if not seen:
+        return ""
+    return (
+        f"the model was trained on {counted(len(seen), 'video')} of these, e.g. {seen[0]}: what it finds there says "
+        "nothing of how good it is, and `untrimmed evaluate` and `view` score it apart"
+    )
 
 
 def _beside(out: Path, ending: str) -> Path:
@@ -160,4 +179,5 @@ def _detections(done: Mapping[str, Detected], order: Sequence[str], detector: De
     from untrimmed.inference import collect
 
     found = [(video_id, done[video_id]) for video_id in order if video_id in done]
-    return collect(((video_id, each.found) for video_id, each in found if each.failed is None), detector.classes)
+    kept = ((video_id, each.found) for video_id, each in found if each.failed is None)
+    return collect(kept, detector.classes, detector.trained_on)

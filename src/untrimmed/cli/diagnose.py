@@ -6,20 +6,25 @@ from pathlib import Path
 
 import typer
 
+from untrimmed.cli.scored import (
+    IGNORE_HELP,
+    PROTOCOL_HELP,
+    RESULTS_HELP,
+    SUBSET_HELP,
+    TRUTH_HELP,
+    Asked,
+    gather,
+)
 from untrimmed.cli.values import numbers
-from untrimmed.errors import InputError
 
 
 def diagnose(
-    results: Path = typer.Argument(help="Detections: any format that can be read."),
-    truth: Path = typer.Option(..., help="Annotations: any format that can be read."),
+    results: Path = typer.Argument(help=RESULTS_HELP),
+    truth: Path | None = typer.Option(None, help=TRUTH_HELP, show_default=False),
     out: Path = typer.Option(..., help="Folder for index.html, diagnosis.json and the figures; made if absent."),
-    protocol: str | None = typer.Option(
-        None, help="activitynet, thumos14 or hacs. Default: thumos14 if the truth has Ambiguous segments."
-    ),
-    subset: str | None = typer.Option(
-        None, help="Part of the truth to look at, or 'all'. Default: that of the protocol."
-    ),
+    protocol: str | None = typer.Option(None, help=PROTOCOL_HELP),
+    subset: str | None = typer.Option(None, help=SUBSET_HELP),
+    ignore_label: list[str] | None = typer.Option(None, metavar="NAME", help=IGNORE_HELP),
     tiou: list[str] | None = typer.Option(
         None, metavar="N...", help="Thresholds to average over, e.g. 0.3 0.4 0.5. Default: the protocol's."
     ),
@@ -41,31 +46,33 @@ def diagnose(
     """
     import json
 
+    from untrimmed.evaluation.any_label import with_one_label
     from untrimmed.evaluation.diagnosis import diagnose as find_reasons
-    from untrimmed.formats import read_annotations, read_detections
     from untrimmed.report.diagnosis import write
 
-    given = {
+    edges = {
         "length": numbers(lengths, "--lengths"),
         "coverage": numbers(coverage, "--coverage"),
         "num-instances": numbers(instances, "--instances"),
     }
-    tious = numbers(tiou, "--tiou")
-    annotations, detections = read_annotations(truth), read_detections(results)
-    if not len(detections):
-        raise InputError(f"{results}: holds no detections, nothing to diagnose")
+    asked = Asked(truth, protocol, subset, numbers(tiou, "--tiou"), edges["length"], ignore_label or ())
+    given = gather([results], asked, what="diagnose")
+    detections, annotations = given.detections[0], given.known_truth
+    if given.any_label:
+        detections, annotations = with_one_label(detections, annotations, given.protocol.no_classes)
+    edges["length"] = None if given.lengths is None else list(given.lengths)
     diagnosis = find_reasons(
         detections,
         annotations,
-        protocol,
-        subset=subset,
-        tious=tious,
+        given.protocol,
+        subset=given.subset,
+        tious=given.tious,
         at=at,
-        edges={key: edges for key, edges in given.items() if edges is not None},
+        edges={key: values for key, values in edges.items() if values is not None},
     )
     page = write(diagnosis, out, title=f"Diagnosis of {results.name}")[0]
     if as_json:
-        files = {"results": str(results), "truth_file": str(truth), "page": str(page)}
+        files = {"results": str(results), "truth_file": str(given.truth_file), "page": str(page)}
         print(json.dumps({**files, **diagnosis.to_dict()}, allow_nan=False))
     else:
-        print(f"{'results':<12}{results}\n{'truth':<12}{truth}\n{diagnosis}\n\npage: {page}")
+        print(f"{'results':<12}{results}\n{'truth':<12}{given.truth_file}\n{diagnosis}\n\npage: {page}")

@@ -7,19 +7,24 @@ from pathlib import Path
 import typer
 
 from untrimmed.cli.light import import_numba
+from untrimmed.cli.scored import (
+    IGNORE_HELP,
+    PROTOCOL_HELP,
+    RESULTS_HELP,
+    SUBSET_HELP,
+    TRUTH_HELP,
+    Asked,
+    gather,
+)
 from untrimmed.cli.values import numbers
-from untrimmed.errors import InputError
 
 
 def evaluate(
-    results: Path = typer.Argument(help="Detections: any format that can be read."),
-    truth: Path = typer.Option(..., help="Annotations: any format that can be read."),
-    protocol: str | None = typer.Option(
-        None, help="activitynet, thumos14 or hacs. Default: thumos14 if the truth has Ambiguous segments."
-    ),
-    subset: str | None = typer.Option(
-        None, help="Part of the truth to score, or 'all'. Default: that of the protocol."
-    ),
+    results: Path = typer.Argument(help=RESULTS_HELP),
+    truth: Path | None = typer.Option(None, help=TRUTH_HELP, show_default=False),
+    protocol: str | None = typer.Option(None, help=PROTOCOL_HELP),
+    subset: str | None = typer.Option(None, help=SUBSET_HELP),
+    ignore_label: list[str] | None = typer.Option(None, metavar="NAME", help=IGNORE_HELP),
     tiou: list[str] | None = typer.Option(
         None, metavar="N...", help="Thresholds, e.g. 0.3 0.4 0.5 or 0.5:0.05:0.95. Default: the protocol's."
     ),
@@ -36,30 +41,29 @@ def evaluate(
 ) -> None:
     """Score detections: mAP per tIoU, per class and per length of instance, averages and recall.
 
-    Everything odd in the two files is named, with what was done about it.
+    Videos that the model was trained on are scored apart, where the results know them. Everything odd in the two files
+    is named, with what was done about it.
     """
     import json
 
     import_numba()
     from untrimmed.evaluation.scoring import evaluate as score
-    from untrimmed.formats import read_annotations, read_detections
 
     tious, edges = numbers(tiou, "--tiou"), numbers(lengths, "--lengths")
-    annotations, detections = read_annotations(truth), read_detections(results)
-    if not len(detections):
-        raise InputError(f"{results}: holds no detections, nothing to score")
+    given = gather([results], Asked(truth, protocol, subset, tious, edges, ignore_label or ()), what="score")
     scores = score(
-        detections,
-        annotations,
-        protocol,
-        subset=subset,
-        tious=tious,
-        lengths=edges,
+        given.detections[0],
+        given.known_truth,
+        given.protocol,
+        subset=given.subset,
+        tious=given.tious,
+        lengths=given.lengths,
         resamples=resamples if ci else 0,
         seed=seed,
-        any_label=any_label,
+        any_label=any_label or given.any_label,
     )
+    file = given.truth_file
     if as_json:
-        print(json.dumps({"results": str(results), "truth_file": str(truth), **scores.to_dict()}, allow_nan=False))
+        print(json.dumps({"results": str(results), "truth_file": str(file), **scores.to_dict()}, allow_nan=False))
     else:
-        print(f"{'results':<12}{results}\n{'truth':<12}{truth}\n{scores}")
+        print(f"{'results':<12}{results}\n{'truth':<12}{file}\n{scores}")

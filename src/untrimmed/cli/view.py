@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote
 
 import typer
 
+from untrimmed.cli.scored import IGNORE_HELP, PROTOCOL_HELP, Asked, gather
 from untrimmed.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from untrimmed.cli.scored import Scored
     from untrimmed.report.viewer_data import ResultSet
-    from untrimmed.types import Annotations
+    from untrimmed.types import Annotations, Detections
 
 OUTSIDE = "a link leads out of the folder; name the folder with the files themselves"
 EMBED_AND_SERVE = "--embed puts the videos into a file and --serve writes none; leave out one of them"
@@ -24,7 +25,10 @@ EMBED_AND_SERVE = "--embed puts the videos into a file and --serve writes none; 
 
 def view(
     results: Annotated[Path, typer.Argument(help="A result file of any format that can be read, or a run folder.")],
-    truth: Annotated[Path | None, typer.Option(help="Annotations, to show beside them.", show_default=False)] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Annotations, to show beside them. Default: those of the run.", show_default=False),
+    ] = None,
     compare: Annotated[
         Path | None, typer.Option(help="A second result file or run, to show side by side.", show_default=False)
     ] = None,
@@ -40,16 +44,15 @@ def view(
     ] = None,
     subset: Annotated[
         str | None,
-        typer.Option(
-            help="Part of the truth to score and show, or 'all'. Default: the protocol's, or those of the results."
-        ),
+        typer.Option(help="Part of the truth to score and show, or 'all'. Default: as untrimmed evaluate."),
     ] = None,
     new_subset: Annotated[
         str, typer.Option(help="Subset of exported videos that the truth lacks, or of all without truth.")
     ] = "training",
     tiou: Annotated[float, typer.Option(help="Overlap from which a detection has found an instance.")] = 0.5,
-    protocol: Annotated[
-        str | None, typer.Option(help="activitynet, thumos14 or hacs. Default: as untrimmed evaluate.")
+    protocol: Annotated[str | None, typer.Option(help=PROTOCOL_HELP)] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=IGNORE_HELP, show_default=False)
     ] = None,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
     brief: Annotated[bool, typer.Option("--brief", help="Leave out scores and diagnosis.")] = False,
@@ -59,7 +62,7 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8765,
 ) -> None:
     """Write a page to look at detections, see why they err, and correct the truth: one file, no server needed."""
-    from untrimmed.formats import read_annotations
+    from untrimmed.evaluation.subsets import with_common_training
     from untrimmed.formats.io import write_text
     from untrimmed.report.media import link, video_files
     from untrimmed.report.viewer import render
@@ -67,23 +70,29 @@ def view(
 
     if serve and embed:
         raise InputError(EMBED_AND_SERVE)
-    if subset is not None and truth is None:
-        raise InputError(f"--subset {subset}: is a part of the truth; name the truth with --truth")
     places = [results, *([compare] if compare else [])]
-    sets = [_result_set(path, curves if path is results else None) for path in places]
-    sets = [replace(one, name=name) for one, name in zip(sets, different_names(places), strict=True)]
-    annotations = read_annotations(truth) if truth else None
+    given = gather(places, Asked(truth, protocol, subset, None, None, ignore_label or ()), what=None)
+    annotations, truth, rules = given.truth, given.truth_file, given.protocol
+    if subset is not None and annotations is None:
+        raise InputError(f"--subset {subset}: is a part of the truth; name the truth with --truth")
+    sets = [
+        _result_set(path, found, curves if path is results else None, name)
+        for path, found, name in zip(
+            places, with_common_training(given.detections), different_names(places), strict=True
+        )
+    ]
     for one, place in zip(sets[1:], places[1:], strict=True):
         check_common(results, sets[0].detections.video_ids, place, one.detections.video_ids)
     if truth and annotations is not None:
         check_common(results, (name for one in sets for name in one.detections.video_ids), truth, annotations.videos)
     ids = tuple(dict.fromkeys(name for one in sets for name in one.detections.video_ids))
-    part = scored_part(annotations, ids, protocol, subset) if annotations is not None else None
+    every = [one.detections for one in sets]
+    part = scored_part(annotations, every, rules, given.subset) if annotations is not None else None
     ids = tuple(dict.fromkeys((*ids, *(part.videos if part else ()))))
     files = video_files(ids, video) if video else {}
     key = work_key(annotations, ids)
     durations, notes = _durations(files, annotations)
-    facts, sections, odd = _scores(sets, annotations, part, protocol, brief) if annotations and part else ([], [], [])
+    facts, sections, odd = _scores(sets, given, part, brief) if part else ([], [], [])
 
     def written(sources: dict[str, str]) -> str:
         return render(
@@ -98,7 +107,7 @@ def view(
             sections=sections,
             threshold=threshold,
             tiou=tiou,
-            protocol=protocol,
+            protocol=rules,
             new_subset=new_subset,
             served=serve,
             key=key,
@@ -166,16 +175,14 @@ def different_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _result_set(path: Path, curves: Path | None) -> ResultSet:
-    from untrimmed.formats import read_detections
+def _result_set(path: Path, detections: Detections, curves: Path | None, name: str) -> ResultSet:
     from untrimmed.formats.curves import read_curves
     from untrimmed.report.viewer_data import ResultSet
 
-    file = path / "results.json" if path.is_dir() and (path / "results.json").is_file() else path
     beside = path / "curves.json"
-    if curves is None and file != path and beside.is_file():
+    if curves is None and path.is_dir() and beside.is_file():
         curves = beside
-    return ResultSet(read_detections(file), curves=None if curves is None else read_curves(curves))
+    return ResultSet(detections, name, None if curves is None else read_curves(curves))
 
 
 def _durations(files: dict[str, Path], annotations: Annotations | None) -> tuple[dict[str, float], list[str]]:
@@ -208,20 +215,26 @@ def _without_file(
 
 
 def _scores(
-    sets: Sequence[ResultSet], annotations: Annotations, part: Annotations, protocol: str | None, brief: bool
+    sets: Sequence[ResultSet], given: Scored, part: Annotations, brief: bool
 ) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Score cards and sections of the first result file, and what is odd in each; nothing without instances."""
     from untrimmed.evaluation import evaluate
-    from untrimmed.evaluation.protocols import protocol_of
+    from untrimmed.evaluation.any_label import with_one_label
     from untrimmed.report.sections import diagnosis_section, score_facts, score_section
 
-    rules = protocol_of(protocol, annotations)
-    if not any(label != rules.ambiguous for label in part.labels):
+    rules, tious, lengths = given.protocol, given.tious, given.lengths
+    if rules.no_classes.issuperset(part.labels):
         return [], [], []
+    found = [one.detections for one in sets]
+    if given.any_label:
+        found, part = (
+            [with_one_label(one, part)[0] for one in found],
+            with_one_label(found[0], part, rules.no_classes)[1],
+        )
     resamples = (0 if brief else 1000, 0)
     scores = [
-        evaluate(one.detections, part, rules, subset="all", resamples=count)
-        for one, count in zip(sets, resamples, strict=False)
+        evaluate(one, part, rules, subset="all", tious=tious, lengths=lengths, resamples=count)
+        for one, count in zip(found, resamples, strict=False)
     ]
     several = len(sets) > 1
     odd = [
@@ -231,5 +244,5 @@ def _scores(
     ]
     if brief:
         return [], [], odd
-    sections = [score_section(scores[0]), diagnosis_section(sets[0].detections, part, rules.name, None)]
+    sections = [score_section(scores[0]), diagnosis_section(found[0], part, rules, tious, lengths=lengths)]
     return score_facts(scores[0]), sections, odd

@@ -1,7 +1,8 @@
 """Detections and truth in, numbers out; pure functions, frozen results, no torch."""
 
+from untrimmed.evaluation.buckets import Bucket, Characteristic
 from untrimmed.evaluation.comparison import Comparison, Difference, compare
-from untrimmed.evaluation.diagnosis import Bucket, Characteristic, Diagnosis, FalsePositives, diagnose
+from untrimmed.evaluation.diagnosis import Diagnosis, FalsePositives, diagnose
 from untrimmed.evaluation.oddities import Oddities
 from untrimmed.evaluation.protocols import PROTOCOLS, Protocol
 from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k

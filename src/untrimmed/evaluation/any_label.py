@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -18,16 +19,16 @@ def without_labels(detections: Detections) -> bool:
 
 
 def with_one_label(
-    detections: Detections, truth: Annotations, ambiguous: str | None = None
+    detections: Detections, truth: Annotations, no_classes: Collection[str] = ()
 ) -> tuple[Detections, Annotations]:
     """Both with all labels alike, :data:`ANY`, also where a detection has none.
 
     Args:
-        ambiguous: a label of the truth that is no class, and stays.
+        no_classes: labels of the truth that are no classes, and stay.
     """
     videos = {}
     for video in truth:
-        labels = tuple(ambiguous if label == ambiguous else ANY for label in video.instances.labels)
+        labels = tuple(label if label in no_classes else ANY for label in video.instances.labels)
         videos[video.id] = replace(video, instances=replace(video.instances, labels=labels))
     one = replace(detections, labels=(ANY,), label=np.zeros_like(detections.label))
     return one, replace(truth, videos=videos)

@@ -11,13 +11,17 @@ before one follows from a count over all detections that the thresholds share.
 A *weight* says how many copies of a video a bootstrap resample holds; copies of a detection stand next to each
 other in the order of scores. Without weights every video is there once.
 
-Departures from the official scorers: none known. A class of the truth without any detection has an AP of 0 and
-counts in the mean, as in both.
+Detections of one class with equal scores stand in some order, which no rule gives and AP depends on. ``ties`` says
+which: that of the table, or true positives first or last of each group of equal scores, with the matching as it is.
+No order in which the same detections are true positives gives a higher, or a lower, AP than these two.
+
+Departures from the official scorers are those of :mod:`untrimmed.evaluation.overlap`. A class of the truth without any
+detection has an AP of 0 and counts in the mean, as in both.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
@@ -25,6 +29,9 @@ from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table
+
+Ties = Literal["as given", "right first", "right last"]
+"""How detections of one class with equal scores are ordered."""
 
 
 def average_precision(
@@ -34,6 +41,7 @@ def average_precision(
     positive: Bools | None = None,
     left_out: Bools | None = None,
     normalizer: float | None = None,
+    ties: Ties = "as given",
 ) -> Floats:
     """AP of every class at every threshold.
 
@@ -44,6 +52,7 @@ def average_precision(
         left_out: ``(T, D)`` or ``(D,)`` detections to treat as if they were not there, besides the dropped ones.
         normalizer: if given, precision is that of a class with this many instances at the same recall:
             ``r N / (r N + false positives)`` (AP_N of Hoiem et al., ECCV 2012, and DETAD).
+        ties: the order of equal scores.
 
     Returns:
         ``(T, K)`` in [0, 1]; NaN for a class without positive instance.
@@ -53,7 +62,7 @@ def average_precision(
     """
     everyone = np.ones((1, len(table.videos)), dtype=np.int32)
     ap: Floats = weighted_average_precision(
-        table, matching, everyone, positive=positive, left_out=left_out, normalizer=normalizer
+        table, matching, everyone, positive=positive, left_out=left_out, normalizer=normalizer, ties=ties
     )[0]
     return ap
 
@@ -66,6 +75,7 @@ def weighted_average_precision(
     positive: Bools | None = None,
     left_out: Bools | None = None,
     normalizer: float | None = None,
+    ties: Ties = "as given",
 ) -> Floats:
     """AP of every class at every threshold, for R weightings of the videos: see :func:`average_precision`.
 
@@ -90,6 +100,10 @@ def weighted_average_precision(
     wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
     out = matching.dropped if left_out is None else matching.dropped | left_out
     start, place, right = _marked(table, matching, out, wanted)
+    if ties != "as given":
+        if (weights != 1).any():
+            raise InputError(f"{ties = } is for every video once, but there are weights")
+        place, right = _reordered(table, start, place, right, first=ties == "right first")
     weights = np.ascontiguousarray(weights, dtype=np.int32)
     rows = np.flatnonzero(wanted)
     areas: Floats = _areas(
@@ -134,6 +148,37 @@ def _marked(table: Table, matching: Matching, out: Bools, wanted: Bools) -> tupl
     first = np.arange(len(matching.tious))[:, None] * classes + np.arange(classes + 1)
     start = np.searchsorted(threshold * classes + table.label[detection], first)
     return start.astype(np.int64), place, right
+
+
+def tied(table: Table) -> Bools:
+    """``(D,)`` whether another detection of the same class has the same score."""
+    sizes = np.diff(_groups(table), append=len(table.order))
+    alike = np.zeros(len(table.order), dtype=bool)
+    alike[table.order] = np.repeat(sizes > 1, sizes)
+    return alike
+
+
+def _groups(table: Table) -> Ints:
+    """Where, in ``table.order``, each group of equal class and score begins."""
+    scores, label = table.scores[table.order], table.label[table.order]
+    new = np.ones(len(scores), dtype=bool)
+    new[1:] = (scores[1:] != scores[:-1]) | (label[1:] != label[:-1])
+    return np.flatnonzero(new).astype(np.int64)
+
+
+def _reordered(table: Table, start: Ints, place: Ints, right: Bools, *, first: bool) -> tuple[Ints, Bools]:
+    """What :func:`_marked` gives, with the true positives of each group of equal scores first, or last."""
+    groups = _groups(table)
+    group = np.searchsorted(groups, place, side="right") - 1
+    # Of one threshold and group, for the marks lie threshold by threshold and class by class.
+    threshold = np.searchsorted(start[:, -1], np.arange(len(place)), side="right")
+    run = threshold * len(groups) + group
+    order = np.lexsort((right != first, run))
+    run, group = run[order], group[order]
+    begins = np.searchsorted(run, run, side="left")
+    rank, size = np.arange(len(run)) - begins, np.searchsorted(run, run, side="right") - begins
+    ends = np.append(groups[1:], len(table.order))
+    return groups[group] + rank if first else ends[group] - size + rank, right[order]
 
 
 @njit(cache=True, nogil=True)

@@ -49,6 +49,11 @@ def draw_weights(videos: int, resamples: int = RESAMPLES, seed: int = 0) -> NDAr
     return weights
 
 
+def workers() -> int:
+    """How many threads share the work: one for each core that this process may use, at most 32."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 32)
+
+
 def bootstrap_ap(table: Table, matching: Matching, weights: NDArray[np.int32]) -> Floats:
     """AP of every class and threshold in every resample, on all cores; the result does not depend on their number.
 
@@ -59,10 +64,9 @@ def bootstrap_ap(table: Table, matching: Matching, weights: NDArray[np.int32]) -
     Returns:
         ``(R, T, K)``; NaN where a resample holds no instance of the class.
     """
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 32)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         parts = pool.map(
-            lambda part: weighted_average_precision(table, matching, part), np.array_split(weights, workers)
+            lambda part: weighted_average_precision(table, matching, part), np.array_split(weights, workers())
         )
         return np.concatenate(list(parts))
 

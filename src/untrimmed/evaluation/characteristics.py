@@ -5,7 +5,7 @@ section 3; edges as in the authors' released tool.
 
 | characteristic | value of an instance | from |
 |---|---|---|
-| coverage | its length over the duration of its video | truth |
+| coverage | its length over the duration of its video | truth; key of the annotation if the duration is not known |
 | length | end - start, seconds | truth |
 | num-instances | how many instances, of any class, its video has | truth |
 | context-size | number of glimpses around it that tell people the action, 0 to 6 | key of the annotation |
@@ -13,7 +13,8 @@ section 3; edges as in the authors' released tool.
 | agreement | how well several annotators agree on its borders, 0 to 1 | key of the annotation |
 
 Buckets are open to the left and closed to the right, ``(low, high]``; the first also holds what lies below it, the
-last what lies above, so that no instance is lost.
+last what lies above, so that no instance is lost. Where the data set's buckets would hold nearly all instances in one,
+the edges come from the data (:func:`divided_by_the_data`), unless they were given.
 
 Departures from the released tool:
 
@@ -21,6 +22,9 @@ Departures from the released tool:
    to the outermost bucket: the diagnosis speaks of the same instances as the mAP.
 2. An instance whose value is not known (no duration, key absent or null) is left out of this one characteristic and
    counted, where the tool stops with an error.
+3. Lengths lose the noise of the subtraction, below a tenth of a nanosecond: 32.2 - 14.2 is 18 s, on the edge and so in
+   the lower bucket, where the tool takes what the subtraction gives, 18.000000000000004. 18 s + 1e-9 s lies above the
+   edge in both.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
+from untrimmed.evaluation.overlap import lengths_of
 from untrimmed.evaluation.protocols import Protocol
 from untrimmed.types import Video
 
@@ -67,6 +72,13 @@ _UNITS = {
     "context-distance": "",
     "agreement": "tIoU of annotators",
 }
+
+
+CROWDED = 0.9
+"""Share of the instances from which one bucket holds nearly all of them."""
+
+ENOUGH = 50
+"""Fewer instances are not divided by their own values."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +120,16 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
     """The six characteristics, with DETAD's buckets for the data set that the protocol's rule belongs to.
 
     Args:
-        protocol: gives the edges of the lengths, and by its rule all others.
+        protocol: gives the edges of the lengths, and by ``buckets`` or its rule all others.
         edges: inner edges that replace those of the named characteristics.
 
     Raises:
         InputError: for an unknown characteristic, or edges that do not rise or lie below every value.
     """
     chosen: dict[str, tuple[float, ...]] = {
-        "coverage": _COVERAGE[protocol.rule],
+        "coverage": _COVERAGE[protocol.buckets or protocol.rule],
         "length": protocol.lengths,
-        "num-instances": _COUNT[protocol.rule],
+        "num-instances": _COUNT[protocol.buckets or protocol.rule],
         **_CONTEXT,
     }
     for key, given in (edges or {}).items():
@@ -130,6 +142,40 @@ def scales(protocol: Protocol, edges: Mapping[str, Sequence[float]] | None = Non
             raise InputError(f"edges of {key} are {list(given)}, expected finite numbers above 0 that rise")
         chosen[key] = inner
     return tuple(_scale(key, inner) for key, inner in chosen.items())
+
+
+def divided_by_the_data(axis: Scale, values: NDArray[np.float64]) -> Scale:
+    """Buckets that tell instances apart: the given ones, or, if they hold nearly all of them in one, five of about a
+    fifth each, with edges of two digits.
+
+    Args:
+        axis: the buckets of the protocol.
+        values: of the instances, NaN where not known.
+
+    Returns:
+        ``axis`` itself if less than :data:`CROWDED` of the known values lie in one bucket, if there are fewer than
+        :data:`ENOUGH`, or if they are all about the same; fewer buckets where many values are equal.
+    """
+    known = values[~np.isnan(values)]
+    if axis.key in _CONTEXT or len(known) < ENOUGH or _largest(axis, known) < CROWDED:
+        return axis
+    rough = (float(f"{edge:.2g}") for edge in np.quantile(known, (0.2, 0.4, 0.6, 0.8), method="inverted_cdf"))
+    edges = tuple(sorted({edge for edge in rough if edge > 0 and known.min() <= edge < known.max()}))
+    other = _scale(axis.key, edges)
+    return other if edges and _largest(other, known) < CROWDED else axis
+
+
+def said_of(axis: Scale, protocol: Protocol) -> str:
+    """What a reader must know of buckets that come from the data."""
+    return (
+        f"{axis.key}: {100 * CROWDED:g} % or more of the instances would be in one bucket of protocol {protocol.name}; "
+        f"the edges come from the data instead: {', '.join(f'{edge:g}' for edge in axis.edges)}"
+    )
+
+
+def _largest(axis: Scale, known: NDArray[np.float64]) -> float:
+    """The share of the fullest bucket."""
+    return float(np.bincount(axis.bucket(known)).max() / len(known))
 
 
 def _scale(key: str, edges: tuple[float, ...]) -> Scale:
@@ -158,16 +204,13 @@ def measure(key: str, video: Video, rows: NDArray[np.int64]) -> NDArray[np.float
 
 
 def _length(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    segments = video.instances.segments[rows]
-    # To the nanosecond, like Table.lengths: 21.4 - 3.4 belongs below an edge of 18, not above it.
-    lengths: NDArray[np.float64] = np.round(segments[:, 1] - segments[:, 0], 9)
-    return lengths
+    return lengths_of(video.instances.segments[rows])
 
 
 def _coverage(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     if not video.duration:
-        return np.full(len(rows), np.nan)
-    return np.round(_length(video, rows) / video.duration, 9)
+        return _annotated("coverage")(video, rows)
+    return np.round(_length(video, rows) / video.duration, 10)
 
 
 def _count(video: Video, rows: NDArray[np.int64]) -> NDArray[np.float64]:

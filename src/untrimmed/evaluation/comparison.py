@@ -7,8 +7,8 @@ better on videos of the same kind. With many classes some will look decided by c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, RESAMPLES, bootstrap_ap, draw_weights, interval
 from untrimmed.evaluation.oddities import Oddities, find_oddities
 from untrimmed.evaluation.overlap import Floats, build_table, match
-from untrimmed.evaluation.protocols import Protocol, averages_of, clean_tious, pick_subset, protocol_of, tiou_name
+from untrimmed.evaluation.protocols import Protocol, averages_of, clean_tious, protocol_of, tiou_name
+from untrimmed.evaluation.subsets import scope_of, with_common_training
 from untrimmed.evaluation.text import aligned, counted, number_or_none, percent
 from untrimmed.types import Annotations, Detections
 
@@ -68,6 +69,7 @@ class Comparison:
         per_class: label -> threshold, and ``"mean"`` over all thresholds -> difference of AP.
         counts: videos, instances, classes, and the detections of A and of B that count.
         oddities: ``"a"`` and ``"b"`` -> what was left out or is strange in each.
+        only_training: whether A or B was trained on all videos that are scored, so that nothing says which is better.
     """
 
     protocol: str
@@ -82,6 +84,7 @@ class Comparison:
     per_class: Mapping[str, Mapping[str, Difference]]
     counts: Mapping[str, int]
     oddities: Mapping[str, Oddities]
+    only_training: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores are fractions."""
@@ -93,6 +96,7 @@ class Comparison:
             "level": self.level,
             "resamples": self.resamples,
             "seed": self.seed,
+            "only_training_videos": self.only_training,
             "counts": dict(self.counts),
             "oddities": {side: item.to_dict() for side, item in self.oddities.items()},
             "mAP": {name: item.to_dict() for name, item in self.mAP.items()},
@@ -112,6 +116,8 @@ class Comparison:
             ["detections", f"{counts['detections_used_a']} of A and {counts['detections_used_b']} of B used"],
             ["bootstrap", f"{self.resamples} resamples of videos, seed {self.seed}"],
         ]
+        if self.only_training:
+            head.append(["no test", "A or B was trained on these videos"])
         titles = ["A", "B", "A - B", f"{100 * self.level:g} % interval", "P(A better)"]
         rows = [["percent", *titles]]
         rows += [[f"mAP at {name}", *_cells(item)] for name, item in self.mAP.items()]
@@ -134,16 +140,21 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
+    ignore: Collection[str] = (),
 ) -> Comparison:
-    """Score A and B on the same resamples of the videos; arguments as for :func:`~untrimmed.evaluation.evaluate`.
+    """Score A and B on the same resamples of the videos, but for those that either was trained on; arguments as for
+    :func:`~untrimmed.evaluation.evaluate`.
 
     Raises:
         InputError: as ``evaluate``, or if ``resamples`` is below 1.
     """
     if resamples < 1:
         raise InputError(f"{resamples} resamples: expected at least 1, usually 1000")
-    rules = protocol_of(protocol, truth)
-    name, part = pick_subset(truth, rules, subset)
+    rules = protocol_of(protocol, truth, ignore)
+    a, b = with_common_training((a, b))
+    scope = scope_of(truth, rules, subset, a, b)
+    given, part = (a, b), scope.part
+    a, b = scope.tested(a), scope.tested(b)
     clean = clean_tious(rules.tious if tious is None else tious)
     tables = [build_table(detections, part, rules, lowest=clean[0]) for detections in (a, b)]
     matchings = [match(table, clean) for table in tables]
@@ -171,7 +182,7 @@ def compare(
     flat = _differences([_with_mean(ap) for ap in points], [_with_mean(ap) for ap in samples], level)
     return Comparison(
         protocol=rules.name,
-        subset=name,
+        subset=scope.name,
         version=truth.version,
         tious=clean,
         level=level,
@@ -191,10 +202,15 @@ def compare(
             "detections_used_b": len(tables[1].row),
         },
         oddities={
-            side: find_oddities(table, matching, detections, part, truth)
-            for side, table, matching, detections in zip("ab", tables, matchings, (a, b), strict=True)
+            side: _with_notes(find_oddities(table, matching, detections, part, truth), scope.notes(whole))
+            for side, table, matching, detections, whole in zip("ab", tables, matchings, (a, b), given, strict=True)
         },
+        only_training=scope.only_training,
     )
+
+
+def _with_notes(oddities: Oddities, notes: tuple[str, ...]) -> Oddities:
+    return replace(oddities, notes=(*notes, *oddities.notes))
 
 
 def _with_mean(ap: Floats) -> Floats:

@@ -6,11 +6,8 @@ the accumulated mAP by length Zhao, Thabet, Ghanem: Video Self-Stitching Graph N
 - *False positives*: what the best G, the next G, ... detections of each class are (G instances of the class), and
   what mAP_N gains if all errors of one kind go: :mod:`untrimmed.evaluation.false_positives`.
 - *Sensitivity*: mAP_N of the instances in each bucket of a characteristic
-  (:mod:`untrimmed.evaluation.characteristics`). A detection matched to an instance of another bucket is neither right
-  nor wrong; one that found nothing is a false positive in each bucket. The mean is over the classes that have an
-  instance in the bucket. For the average over several thresholds, the released tool leaves a detection out at all of
-  them if any of them matches it to another bucket, and so does :attr:`Bucket.average`, which published figures can
-  be compared with; :attr:`Bucket.mAP_N` is what each threshold gives alone.
+  (:mod:`untrimmed.evaluation.characteristics`, :mod:`untrimmed.evaluation.buckets`), and what buckets of the same sizes
+  reach that are drawn at random (:mod:`untrimmed.evaluation.chance`).
 - *False negatives*: the share of instances in each bucket that no detection finds where precision is above 5 %.
 - *Accumulated mAP*: ``sum_i mAP_N,i N_i / sum_i N_i`` over the length groups.
 
@@ -23,13 +20,12 @@ Departures from the released tool, besides those of the two modules named above:
 1. Matching and the area under the curve follow the protocol, so that the diagnosis explains the mAP that
    ``untrimmed evaluate`` prints. (The tool applies the rule of ActivityNet to THUMOS14 as well; to get its numbers
    there, diagnose with ``activitynet`` and give ``edges``.)
-2. N is the exact mean; the tool rounds it down.
-3. Instances of no length stay in the denominators.
+2. Instances of no length stay in the denominators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +33,14 @@ import numpy as np
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.ap import average_precision, mean_ap
-from untrimmed.evaluation.characteristics import ANNOTATED, Scale, measure, scales
+from untrimmed.evaluation.buckets import Characteristic, by_tiou, characteristic
+from untrimmed.evaluation.chance import chances_of
+from untrimmed.evaluation.characteristics import ANNOTATED, Scale, divided_by_the_data, measure, said_of, scales
 from untrimmed.evaluation.false_positives import BACKGROUND, KINDS, error_kinds, gains, profile, ranks
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
-from untrimmed.evaluation.protocols import Protocol, clean_tious, pick_subset, protocol_of, tiou_name
+from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of, tiou_name
 from untrimmed.evaluation.scoring import Evaluation, evaluate
+from untrimmed.evaluation.subsets import scope_of
 from untrimmed.evaluation.text import aligned, number_or_none, percent
 from untrimmed.types import Annotations, Detections
 
@@ -73,97 +72,6 @@ class FalsePositives:
         counts = self.counts.mean(axis=0) if place is None else self.counts[place]
         total = counts.sum(axis=1, keepdims=True)
         return np.where(total > 0, counts / np.maximum(total, 1e-9), np.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class Bucket:
-    """The instances whose characteristic lies in one range.
-
-    Args:
-        name: short name, e.g. ``"XS"``.
-        range: what it holds in words, e.g. ``"≤ 30"``; may be empty.
-        instances: how many.
-        mAP_N: ``(T,)`` of each threshold for itself, in [0, 1]; NaN if there are none.
-        average: mAP_N averaged over the thresholds as DETAD does; a little above the mean of ``mAP_N`` where there
-            are several: see the module's docstring.
-        missed: ``(T,)`` share of them that is missed, in [0, 1]; NaN if there are none.
-    """
-
-    name: str
-    range: str
-    instances: int
-    mAP_N: Floats
-    average: float
-    missed: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Characteristic:
-    """Scores by one characteristic.
-
-    Args:
-        key: its name, e.g. ``"length"``.
-        unit: of the ranges; empty if the buckets are named only.
-        buckets: in order.
-        unknown: number of instances whose value is not known; they are in no bucket.
-        overall: mAP_N of all instances, mean over the thresholds.
-    """
-
-    key: str
-    unit: str
-    buckets: tuple[Bucket, ...]
-    unknown: int
-    overall: float
-
-    @property
-    def worst(self) -> Bucket:
-        """The bucket with the lowest average mAP_N."""
-        return min(self._filled, key=lambda bucket: bucket.average)
-
-    @property
-    def best(self) -> Bucket:
-        """The bucket with the highest."""
-        return max(self._filled, key=lambda bucket: bucket.average)
-
-    @property
-    def sensitivity(self) -> float:
-        """How much of mAP_N hangs on the characteristic: best minus worst bucket."""
-        return self.best.average - self.worst.average
-
-    @property
-    def impact(self) -> float:
-        """What would be won if all buckets were as good as the best: best bucket minus overall."""
-        return self.best.average - self.overall
-
-    @property
-    def _filled(self) -> list[Bucket]:
-        return [bucket for bucket in self.buckets if bucket.instances]
-
-    def to_dict(self, tious: Sequence[float]) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "name": self.key,
-            "unit": self.unit,
-            "unknown": self.unknown,
-            "worst": self.worst.name,
-            "best": self.best.name,
-            "sensitivity": self.sensitivity,
-            "impact": self.impact,
-            "relative": [_ratio(bucket.average, self.overall) for bucket in (self.worst, self.best)],
-            "buckets": [
-                {
-                    "name": bucket.name,
-                    "range": bucket.range,
-                    "instances": bucket.instances,
-                    "mAP_N": _by_tiou(tious, bucket.mAP_N),
-                    "average_mAP_N": number_or_none(bucket.average),
-                    "relative": _ratio(bucket.average, self.overall),
-                    "missed": _by_tiou(tious, bucket.missed),
-                    "average_missed": number_or_none(bucket.missed.mean()),
-                }
-                for bucket in self.buckets
-            ],
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +133,9 @@ class Diagnosis:
             "background_tiou": self.background,
             "missed_at_precision": self.floor,
             "normalizer": self.normalizer,
-            "mAP_N": _by_tiou(self.tious, self.mAP_N),
+            "mAP_N": by_tiou(self.tious, self.mAP_N),
             "average_mAP_N": float(self.mAP_N.mean()),
-            "missed": _by_tiou(self.tious, self.missed),
+            "missed": by_tiou(self.tious, self.missed),
             "false_positives": self._false_positives(),
             "characteristics": [one.to_dict(self.tious) for one in self.characteristics],
             "accumulated_mAP": self._accumulated(),
@@ -243,7 +151,7 @@ class Diagnosis:
             "slices": [f"{number + 1}G" for number in slices],
             "counts": {name: found.counts[t].tolist() for t, name in enumerate(names)},
             "average_shares": [[number_or_none(value) for value in row] for row in found.shares()],
-            "mAP_N": _by_tiou(self.tious, found.mAP_N),
+            "mAP_N": by_tiou(self.tious, found.mAP_N),
             "gains": {name: dict(zip(KINDS[1:], found.gains[t].tolist(), strict=True)) for t, name in enumerate(names)},
             "average_gains": dict(zip(KINDS[1:], found.gains.mean(axis=0).tolist(), strict=True)),
         }
@@ -278,7 +186,14 @@ class Diagnosis:
             for bucket in one.buckets
         ]
         spread = [
-            [one.key, one.worst.name, one.best.name, percent(one.sensitivity), percent(one.impact)]
+            [
+                one.key,
+                one.worst.name,
+                one.best.name,
+                percent(one.sensitivity),
+                percent(one.impact),
+                "yes" if one.matters else "no",
+            ]
             for one in self.characteristics
         ]
         lengths = [
@@ -294,7 +209,7 @@ class Diagnosis:
             aligned([columns, *scores]),
             aligned([["mAP_N gained without", *columns[1:]], *errors]),
             aligned([[f"percent of slice, mean {self.span}", *KINDS], *shares]),
-            aligned([["characteristic", "worst", "best", "sensitivity", "impact"], *spread], left=3),
+            aligned([["characteristic", "worst", "best", "sensitivity", "impact", "beyond luck"], *spread], left=3),
             aligned([["characteristic", "bucket", "instances", "mAP_N", "missed"], *groups], left=2),
             aligned([["accumulated mAP by length", "contribution", "sum"], *lengths]),
         ]
@@ -315,6 +230,7 @@ def diagnose(
     slices: int = SLICES,
     background: float = BACKGROUND,
     floor: float = FLOOR,
+    ignore: Collection[str] = (),
 ) -> Diagnosis:
     """Find out why detections score as they do.
 
@@ -326,31 +242,39 @@ def diagnose(
         tious: thresholds in (0, 1]; default: those of the protocol.
         at: the threshold shown besides the mean over all; default: 0.5, or the first if 0.5 is not among them.
         edges: characteristic -> inner edges of its buckets, e.g. ``{"length": (5, 10)}``; default: those of DETAD
-            for the data set of the protocol.
+            for the data set of the protocol, or, where these hold nearly all instances in one, from the data.
         slices: how many times G detections of each class the false positive profile looks at, at least 1.
         background: tIoU in (0, 1] below which a false detection is background.
         floor: normalised precision in [0, 1) at or below which a found instance counts as missed.
+        ignore: as for ``evaluate``.
 
     Raises:
         InputError: for what ``evaluate`` refuses, ``at`` not among the thresholds, unknown characteristics, or a
             number out of range.
     """
-    rules = protocol_of(protocol, truth)
+    rules = protocol_of(protocol, truth, ignore)
     clean = clean_tious(rules.tious if tious is None else tious)
     place = _place(clean, at)
     if slices < 1 or not 0.0 <= floor < 1.0:
         raise InputError(f"{slices = }, {floor = }: expected at least 1 slice and a floor from 0 to below 1")
-    axes = scales(rules, edges)
-    lengths = next(axis.edges for axis in axes if axis.key == "length")
-    evaluation = evaluate(detections, truth, rules, subset=subset, tious=clean, lengths=lengths)
-    part = pick_subset(truth, rules, subset)[1]
-    table = build_table(detections, part, rules, lowest=clean[0])
+    scope = scope_of(truth, rules, subset, detections)
+    part = scope.part
+    table = build_table(scope.tested(detections), part, rules, lowest=clean[0])
     matching = match(table, clean)
     normalizer = len(table.instance_label) / len(table.classes)
     overall = mean_ap(average_precision(table, matching, normalizer=normalizer))
     missed = ~_found(table, matching, normalizer, floor)
-    measured = [(axis, _measured(table, part, axis)) for axis in axes]
+    measured, changed = [], []
+    for axis in scales(rules, edges):
+        values = _measured(table, part, axis)
+        used = axis if axis.key in (edges or ()) else divided_by_the_data(axis, values)
+        measured.append((used, values))
+        changed += [said_of(used, rules)] if used is not axis else []
+    lengths = next(axis.edges for axis, _ in measured if axis.key == "length")
+    evaluation = evaluate(detections, truth, rules, subset=subset, tious=clean, lengths=lengths)
     known = [(axis, values) for axis, values in measured if not np.isnan(values).all()]
+    several = sum(len(np.unique(axis.bucket(values[~np.isnan(values)]))) > 1 for axis, values in known)
+    chances = chances_of(table, matching, missed, normalizer=normalizer, characteristics=max(several, 1))
     return Diagnosis(
         evaluation=evaluation,
         tious=clean,
@@ -362,10 +286,19 @@ def diagnose(
         missed=missed.mean(axis=1),
         false_positives=_false_positives(table, matching, slices, background, normalizer),
         characteristics=tuple(
-            _characteristic(table, matching, missed, axis, values, normalizer, float(overall.mean()))
+            characteristic(
+                table,
+                matching,
+                missed,
+                axis,
+                values,
+                normalizer=normalizer,
+                overall=float(overall.mean()),
+                chances=chances,
+            )
             for axis, values in known
         ),
-        notes=_notes(measured),
+        notes=(*changed, *_notes(measured)),
     )
 
 
@@ -420,30 +353,6 @@ def _measured(table: Table, part: Annotations, axis: Scale) -> Floats:
     return values
 
 
-def _characteristic(
-    table: Table,
-    matching: Matching,
-    missed: Bools,
-    axis: Scale,
-    values: Floats,
-    normalizer: float,
-    overall: float,
-) -> Characteristic:
-    bucket = axis.bucket(values)
-    buckets = []
-    for number, (name, words) in enumerate(zip(axis.names, axis.ranges, strict=True)):
-        inside = bucket == number
-        # At any of the thresholds: the average of DETAD.
-        elsewhere = ((matching.instance >= 0) & ~inside[matching.instance]).any(axis=0)
-        alone, together = (
-            mean_ap(average_precision(table, matching, positive=inside, left_out=others, normalizer=normalizer))
-            for others in (None, elsewhere)
-        )
-        share = missed[:, inside].mean(axis=1) if inside.any() else np.full(len(matching.tious), np.nan)
-        buckets.append(Bucket(name, words, int(inside.sum()), alone, float(together.mean()), share))
-    return Characteristic(axis.key, axis.unit, tuple(buckets), int((bucket < 0).sum()), overall)
-
-
 def _notes(measured: Sequence[tuple[Scale, Floats]]) -> tuple[str, ...]:
     notes = []
     for axis, values in measured:
@@ -454,11 +363,3 @@ def _notes(measured: Sequence[tuple[Scale, Floats]]) -> tuple[str, ...]:
         elif 0 < unknown < len(values):
             notes.append(f"{axis.key} of {unknown} instances is not known ({why}): they are in none of its buckets")
     return tuple(notes)
-
-
-def _by_tiou(tious: Sequence[float], values: Floats) -> dict[str, float | None]:
-    return {tiou_name(tiou): number_or_none(value) for tiou, value in zip(tious, values, strict=True)}
-
-
-def _ratio(value: float, overall: float) -> float | None:
-    return float(value / overall) if overall > 0 and not np.isnan(value) else None

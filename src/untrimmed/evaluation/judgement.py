@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from untrimmed.evaluation.false_positives import BACKGROUND, error_kinds
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, build_table, match
 from untrimmed.evaluation.protocols import Protocol, protocol_of
+from untrimmed.evaluation.subsets import scope_of
 from untrimmed.types import Annotations, Detections
 
 STEPS = 100
@@ -40,12 +41,15 @@ class Judgement:
         kinds: ``(N,)`` index into :data:`~untrimmed.evaluation.false_positives.KINDS` of each row of the
             detections; -1 for one that is not scored.
         found: video id -> for each of its instances, in order, the score of the detection that found it; None for
-            one that no detection found. Ambiguous segments, which nobody has to find, have infinity.
+            one that no detection found. Segments of labels that are no classes, which nobody has to find, have
+            infinity.
         classes: the K classes of the truth.
         instances: ``(K,)`` how many instances each has.
         cuts: ``(STEPS + 1,)`` rising score thresholds.
         right, wrong: ``(K, STEPS + 1)`` how many detections of each class, scored at each cut or above, are true
             and false positives.
+        only_training: whether the model was trained on all of the videos; if only on some, these count neither in
+            ``instances`` nor in ``right`` and ``wrong``.
         ap: video id -> average precision of its detections, classes ranked together; None without instances.
     """
 
@@ -58,6 +62,7 @@ class Judgement:
     right: Ints
     wrong: Ints
     ap: Mapping[str, float | None]
+    only_training: bool = False
 
     def at(self, threshold: float) -> tuple[float, float]:
         """Precision (1 if there is no detection) and recall, over all classes, at the largest cut not above a
@@ -116,22 +121,26 @@ def judge(
     kinds[rows[table.row]] = error_kinds(table, matching)[0]
     hits, matched = matching.instance[0] >= 0, matching.instance[0]
     found: dict[str, list[float | None]] = {
-        video.id: [float("inf") if label == rules.ambiguous else None for label in video.instances.labels]
+        video.id: [float("inf") if label in rules.no_classes else None for label in video.instances.labels]
         for video in truth
     }
     for instance, score in zip(matched[hits].tolist(), table.scores[hits].tolist(), strict=True):
         found[table.videos[table.instance_video[instance]]][table.instance_index[instance]] = score
     wrong = matching.false_positive[0]
+    scope = scope_of(truth, rules, "all", detections)
+    counts = np.array([name in scope.part.videos for name in table.videos], dtype=bool)
+    tested = counts[table.video]
     return Judgement(
         tiou=tiou,
         kinds=kinds,
         found=found,
         classes=table.classes,
-        instances=np.bincount(table.instance_label, minlength=len(table.classes)),
+        instances=np.bincount(table.instance_label[counts[table.instance_video]], minlength=len(table.classes)),
         cuts=cuts,
-        right=_sweep(table.label, table.scores, hits, cuts, len(table.classes)),
-        wrong=_sweep(table.label, table.scores, wrong, cuts, len(table.classes)),
+        right=_sweep(table.label, table.scores, hits & tested, cuts, len(table.classes)),
+        wrong=_sweep(table.label, table.scores, wrong & tested, cuts, len(table.classes)),
         ap=_video_precision(found, table.videos, table.video, table.scores, hits, wrong),
+        only_training=scope.only_training,
     )
 
 

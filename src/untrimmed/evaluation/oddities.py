@@ -9,10 +9,46 @@ from typing import Any
 import numpy as np
 
 from untrimmed.errors import nearest
+from untrimmed.evaluation.ap import average_precision, mean_ap, tied
 from untrimmed.evaluation.overlap import Matching, Table
 from untrimmed.evaluation.protocols import tiou_name
 from untrimmed.evaluation.text import counted
 from untrimmed.types import Annotations, Detections
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Detections that share their score with another of their class, and what their order decides.
+
+    Args:
+        detections: how many there are.
+        mAP: threshold -> mAP with the true positives last and first among equal scores. No order in which the same
+            detections are true positives lies outside. (Within a video, by ActivityNet's rule, the order of equals
+            also decides which detection takes an instance, and so whether another one finds a second: that is held as
+            the input has it, and another order can lie a little outside.)
+    """
+
+    detections: int
+    mAP: Mapping[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"detections": 2, "mAP": {"0.5": [low, high]}}``."""
+        return {"detections": self.detections, "mAP": {name: list(ends) for name, ends in self.mAP.items()}}
+
+    def notes(self, used: int) -> tuple[str, ...]:
+        """A sentence, if there are any."""
+        if not self.detections:
+            return ()
+        low, high = (100 * sum(ends) / len(self.mAP) for ends in zip(*self.mAP.values(), strict=True))
+        mean = "mAP" if len(self.mAP) == 1 else "mAP, the mean over the thresholds,"
+        does = (
+            f"by order alone, {mean} can lie from {low:.2f} to {high:.2f}"
+            if high > low
+            else "the order changes no score"
+        )
+        return (
+            f"{counted(self.detections, 'detection')} of {used} share their score with another of their class: {does}",
+        )
 
 
 @dataclass(frozen=True)
@@ -22,16 +58,23 @@ class Oddities:
     Args:
         ignored: detections that neither help nor harm: with an unknown label, without one, on Ambiguous segments.
         odd: what is strange and is counted all the same.
+        ties: what the order of equal scores within a class can make.
         notes: a sentence for each that occurs.
     """
 
     ignored: Mapping[str, Any]
     odd: Mapping[str, int]
+    ties: Ties
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"ignored": {...}, "odd": {...}, "notes": [...]}``."""
-        return {"ignored": dict(self.ignored), "odd": dict(self.odd), "notes": list(self.notes)}
+        """``{"ignored": {...}, "odd": {...}, "ties": {...}, "notes": [...]}``."""
+        return {
+            "ignored": dict(self.ignored),
+            "odd": dict(self.odd),
+            "ties": self.ties.to_dict(),
+            "notes": list(self.notes),
+        }
 
     def __str__(self) -> str:
         return "\n".join(f"- {note}" for note in self.notes)
@@ -48,8 +91,17 @@ def find_oddities(
         part: the subset that is scored.
         truth: all annotations.
     """
-    ignored, odd = _ignored(table, matching), _odd(table, detections, part, truth)
-    return Oddities(ignored, odd, _notes(table, ignored, odd))
+    ignored, odd, ties = _ignored(table, matching), _odd(table, detections, part, truth), find_ties(table, matching)
+    return Oddities(ignored, odd, ties, (*_notes(table, ignored, odd), *ties.notes(len(table.row))))
+
+
+def find_ties(table: Table, matching: Matching) -> Ties:
+    """Count equal scores, and score with the order that is best and worst."""
+    number = int(tied(table).sum())
+    if not number:
+        return Ties(0, {})
+    ends = [mean_ap(average_precision(table, matching, ties=order)) for order in ("right last", "right first")]
+    return Ties(number, {tiou_name(t): (float(a), float(b)) for t, a, b in zip(matching.tious, *ends, strict=True)})
 
 
 def _ignored(table: Table, matching: Matching) -> dict[str, Any]:
@@ -61,6 +113,7 @@ def _ignored(table: Table, matching: Matching) -> dict[str, Any]:
         "detections_without_label": table.unlabelled,
         "detections_on_ambiguous": dropped if table.ambiguous_count else {},
         "ambiguous_segments": table.ambiguous_count,
+        "segments_of_ignored_labels": dict(table.ignored),
     }
 
 
@@ -99,11 +152,14 @@ _SENTENCES = {
 
 def _notes(table: Table, ignored: Mapping[str, Any], odd: Mapping[str, int]) -> tuple[str, ...]:
     notes = []
-    if table.unknown:
-        first = max(table.unknown, key=lambda label: table.unknown[label])
+    unknown = {label: number for label, number in table.unknown.items() if label not in table.protocol.no_classes}
+    if named := sum(table.unknown.values()) - sum(unknown.values()):
+        notes.append(f"{counted(named, 'detection')} with a label that is no class: ignored")
+    if unknown:
+        first = max(unknown, key=lambda label: unknown[label])
         notes.append(
-            f"{counted(ignored['detections_with_unknown_label'], 'detection')} with a label that no instance has "
-            f"({counted(len(table.unknown), 'label')}): ignored; most often '{first}', "
+            f"{counted(sum(unknown.values()), 'detection')} with a label that no instance has "
+            f"({counted(len(unknown), 'label')}): ignored; most often '{first}', "
             f"{nearest(first, table.classes, limit=4)}"
         )
     if table.unlabelled:
@@ -114,6 +170,9 @@ def _notes(table: Table, ignored: Mapping[str, Any], odd: Mapping[str, int]) -> 
             f"{counted(table.ambiguous_count, 'segment')} labelled {table.protocol.ambiguous}: unmatched detections "
             f"that touch one are dropped ({dropped})"
         )
+    if table.ignored:
+        names = ", ".join(f"{counted(number, 'segment')} labelled {label}" for label, number in table.ignored.items())
+        notes.append(f"{names}: no class, as if not there")
     if outside := odd["detections_in_videos_without_truth"]:
         where = f" ({odd['of_these_in_other_subsets']} in other subsets)" if odd["of_these_in_other_subsets"] else ""
         example = table.videos[int(table.video[~table.in_truth[table.video]][0])]

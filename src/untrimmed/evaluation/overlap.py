@@ -30,10 +30,13 @@ Departures from the official scorers:
 1. ActivityNet sorts scores and overlaps with numpy's unstable default and reverses the result, so that there the
    order of ties depends on the machine; here ties keep the order of the input. Either way, only files with ties.
 2. The THUMOS14 kit swaps the ends of a reversed detection; here it is a false positive, as with ActivityNet.
+3. ActivityNet's code computes 0 / 0 for a detection without length on an instance without length at the same time, and
+   takes the result, which is no number, for an overlap at every threshold; here nothing without length overlaps.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +55,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _SMALLEST = 5e-324
+_EXCUSING, _IGNORED = -1, -2
 
 compiled_tiou = njit(cache=True)(tiou_scalar)
 """The one tIoU, for kernels. (Numba does not see when only ``segments.py`` changes: clear its cache then.)"""
@@ -96,6 +100,7 @@ class Table:
         unknown: label -> number of detections left out because no instance has their label.
         unlabelled: number of detections left out because they have no label.
         ambiguous_count: number of Ambiguous segments.
+        ignored: label -> number of segments of the truth left out because the protocol says that it is no class.
     """
 
     protocol: Protocol
@@ -119,13 +124,12 @@ class Table:
     unknown: dict[str, int]
     unlabelled: int
     ambiguous_count: int
+    ignored: dict[str, int]
 
     @property
     def lengths(self) -> Floats:
-        """``(G,)`` lengths of the instances in seconds, to the nanosecond: 4.4 - 1.4 is 3, not a rounding above."""
-        with np.errstate(over="ignore"):
-            lengths: Floats = np.round(self.instance_segments[:, 1] - self.instance_segments[:, 0], 9)
-        return lengths
+        """``(G,)`` lengths of the instances in seconds."""
+        return lengths_of(self.instance_segments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +152,14 @@ class Matching:
         return (self.instance < 0) & ~self.dropped
 
 
+def lengths_of(segments: Floats) -> Floats:
+    """``(N,)`` lengths of ``(N, 2)`` segments in seconds, without the noise of the subtraction: 4.4 - 1.4 is 3, not a
+    rounding above, which would be another group of lengths. A tenth of a nanosecond stays."""
+    with np.errstate(over="ignore"):
+        lengths: Floats = np.round(segments[:, 1] - segments[:, 0], 10)
+    return lengths
+
+
 def build_table(detections: Detections, truth: Annotations, protocol: Protocol, *, lowest: float) -> Table:
     """Group detections and truth by class and video and find all overlaps.
 
@@ -161,7 +173,7 @@ def build_table(detections: Detections, truth: Annotations, protocol: Protocol, 
         InputError: if the truth has no instance, or ``lowest`` is not above 0 and at most 1.
     """
     lowest = protocol.compared(clean_tious([lowest])[0])
-    classes = tuple(label for label in truth.labels if label != protocol.ambiguous)
+    classes = tuple(label for label in truth.labels if label not in protocol.no_classes)
     if not classes:
         raise InputError(f"the truth has {len(truth)} videos but no instances: nothing to score against")
     label, unknown, unlabelled = _labels(detections, classes)
@@ -204,6 +216,7 @@ def build_table(detections: Detections, truth: Annotations, protocol: Protocol, 
         unknown=unknown,
         unlabelled=unlabelled,
         ambiguous_count=len(excuses.label),
+        ignored=_ignored(truth, protocol),
     )
 
 
@@ -276,24 +289,33 @@ def _labels(detections: Detections, classes: tuple[str, ...]) -> tuple[Ints, dic
 def _instances(
     truth: Annotations, protocol: Protocol, classes: tuple[str, ...], number: dict[str, int]
 ) -> tuple[_Truth, _Truth]:
-    """The instances of all classes, and the Ambiguous segments (as if of class 0)."""
+    """The instances of all classes, and the Ambiguous segments (as if of class 0); not those of ignored labels."""
     label_number = {name: index for index, name in enumerate(classes)}
+    if protocol.ambiguous is not None:
+        label_number[protocol.ambiguous] = _EXCUSING
     index, label, video, segments = [], [], [], []
     for item in truth:
         count = len(item.instances)
         if count:
             index.append(np.arange(count))
-            label.append(np.array([label_number.get(name, -1) for name in item.instances.labels]))
+            label.append(np.array([label_number.get(name, _IGNORED) for name in item.instances.labels]))
             video.append(np.full(count, number[item.id]))
             segments.append(item.instances.segments)
     labels, videos = np.concatenate(label).astype(np.int64), np.concatenate(video).astype(np.int64)
     order = np.argsort(labels * len(number) + videos, kind="stable")
     rows, places = np.concatenate(index).astype(np.int64), np.concatenate(segments)
-    excused, real = order[labels[order] < 0], order[labels[order] >= 0]
+    excused, real = order[labels[order] == _EXCUSING], order[labels[order] >= 0]
     return (
         _Truth(rows[real], labels[real], videos[real], places[real]),
         _Truth(rows[excused], labels[excused], videos[excused], places[excused]),
     )
+
+
+def _ignored(truth: Annotations, protocol: Protocol) -> dict[str, int]:
+    """Label -> number of segments that are neither instances nor excuses."""
+    labels = protocol.no_classes - {protocol.ambiguous}
+    counts = Counter(name for video in truth for name in video.instances.labels if name in labels)
+    return dict(sorted(counts.items()))
 
 
 def _order(label: Ints, scores: Floats, row: Ints, classes: int, by_score: Ints | None) -> Ints:

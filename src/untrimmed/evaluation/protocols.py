@@ -11,13 +11,19 @@ Two rules exist, and they differ in more than their thresholds:
     *strictly above* the threshold. What is left and touches an ``Ambiguous`` segment is dropped. AP is the
     non-interpolated sum of the precision at each true positive over the number of instances.
     (``TH14eventdetpr.m`` of the THUMOS14 kit.)
+
+Papers on THUMOS14 since about 2020 score by ActivityNet's rule at tIoU 0.3:0.1:0.7, without the Ambiguous segments;
+``thumos14-papers`` does that.
+
+Whatever the rule, segments labelled ``Ambiguous`` are no class: nothing is ever detected of them, and as one they would
+only add an AP of 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -26,6 +32,11 @@ from untrimmed.types import Annotations
 
 DENSE = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """The thresholds written 0.5:0.05:0.95."""
+
+AMBIGUOUS = "Ambiguous"
+"""THUMOS14's label of segments that are neither right nor wrong."""
+
+_THUMOS14_LENGTHS = (3.0, 6.0, 12.0, 18.0)
 
 _OFFICIAL_090 = 0.8999999999999999
 """What ActivityNet's ``numpy.linspace(0.5, 0.95, 10)`` compares with where it says 0.9; the other nine are exact."""
@@ -42,6 +53,9 @@ class Protocol:
         tious: the thresholds unless others are asked for, rising.
         lengths: rising edges, in seconds, of the length groups XS, S, M, L, XL.
         ambiguous: label of segments that excuse detections and are no class; None if there is no such label.
+        ignored: further labels that are no classes: their segments are as if they were not there.
+        buckets: the data set whose buckets :mod:`~untrimmed.evaluation.characteristics` takes, besides lengths; that
+            of the rule if None.
     """
 
     name: str
@@ -50,6 +64,30 @@ class Protocol:
     tious: tuple[float, ...]
     lengths: tuple[float, ...]
     ambiguous: str | None = None
+    ignored: tuple[str, ...] = (AMBIGUOUS,)
+    buckets: Literal["activitynet", "thumos14"] | None = None
+
+    @property
+    def no_classes(self) -> frozenset[str]:
+        """All labels that are no classes."""
+        return frozenset({*self.ignored, *([] if self.ambiguous is None else [self.ambiguous])})
+
+    def ignoring(self, labels: Collection[str], known: Collection[str] | None = None) -> Protocol:
+        """The same protocol, for which further labels are no classes.
+
+        Args:
+            labels: the labels. One by which the protocol excuses detections goes on doing so.
+            known: what may be named; anything if None.
+
+        Raises:
+            InputError: if a label is not known; the message suggests the nearest one.
+        """
+        for label in labels:
+            if known is not None and label not in known:
+                raise InputError(
+                    f"no instance has the label '{label}', which is to be ignored: {nearest(label, known)}"
+                )
+        return replace(self, ignored=tuple(dict.fromkeys((*self.ignored, *labels)))) if labels else self
 
     def compared(self, tiou: float) -> float:
         """The number that overlaps are compared with for a threshold: itself, but for ActivityNet's 0.9, which is
@@ -61,31 +99,39 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         "activitynet": Protocol("activitynet", "activitynet", "validation", DENSE, (30.0, 60.0, 120.0, 180.0)),
         "hacs": Protocol("hacs", "activitynet", "validation", DENSE, (30.0, 60.0, 120.0, 180.0)),
-        "thumos14": Protocol(
-            "thumos14", "thumos14", "test", (0.1, 0.2, 0.3, 0.4, 0.5), (3.0, 6.0, 12.0, 18.0), "Ambiguous"
+        "thumos14": Protocol("thumos14", "thumos14", "test", (0.1, 0.2, 0.3, 0.4, 0.5), _THUMOS14_LENGTHS, AMBIGUOUS),
+        "thumos14-papers": Protocol(
+            "thumos14-papers", "activitynet", "test", (0.3, 0.4, 0.5, 0.6, 0.7), _THUMOS14_LENGTHS, buckets="thumos14"
         ),
     }
 )
 """Name -> protocol."""
 
 
-def protocol_of(protocol: str | Protocol | None, truth: Annotations | None = None) -> Protocol:
+def protocol_of(
+    protocol: str | Protocol | None, truth: Annotations | None = None, ignore: Collection[str] = ()
+) -> Protocol:
     """The protocol of that name; a protocol is returned as it is.
 
     None stands for the protocol that the truth calls for: ``thumos14`` if it has segments labelled ``Ambiguous``,
     else ``activitynet``.
 
+    Args:
+        protocol: its name, or itself.
+        truth: what is scored against.
+        ignore: labels of the truth that are no classes, besides those of the protocol.
+
     Raises:
-        InputError: if there is none of that name; the message suggests the nearest one.
+        InputError: if there is none of that name, or no instance has a label that is to be ignored; the message
+            suggests the nearest one.
     """
-    if isinstance(protocol, Protocol):
-        return protocol
     if protocol is None:
-        thumos = PROTOCOLS["thumos14"]
-        return thumos if truth is not None and thumos.ambiguous in truth.labels else PROTOCOLS["activitynet"]
-    if protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol '{protocol}': {nearest(protocol, PROTOCOLS)}")
-    return PROTOCOLS[protocol]
+        protocol = "thumos14" if truth is not None and AMBIGUOUS in truth.labels else "activitynet"
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise InputError(f"unknown protocol '{protocol}': {nearest(protocol, PROTOCOLS)}")
+        protocol = PROTOCOLS[protocol]
+    return protocol.ignoring(ignore, None if truth is None else truth.labels)
 
 
 def clean_tious(tious: Iterable[float]) -> tuple[float, ...]:
@@ -143,31 +189,3 @@ def averages_of(tious: tuple[float, ...]) -> dict[str, list[int]]:
     if len(tious) > 1 and not any(len(span) == len(tious) for span in spans.values()):
         spans["all"] = list(range(len(tious)))
     return spans
-
-
-def pick_subset(truth: Annotations, protocol: Protocol, subset: str | None) -> tuple[str, Annotations]:
-    """The part of the truth that is scored, and its name.
-
-    Args:
-        truth: all of it.
-        protocol: whose default subset is taken when ``subset`` is None.
-        subset: its name; ``"all"`` means every video, which is also the default where no video has a subset.
-
-    Raises:
-        InputError: if no video is in the subset, or none of its videos has an instance of a class.
-    """
-    if (subset is None and truth.subsets == ("",)) or (subset == "all" and "all" not in truth.subsets):
-        name, part = "all", truth
-    else:
-        name = protocol.subset if subset is None else subset
-        if name not in truth.subsets:
-            default = f", the default of protocol {protocol.name}; name another" if subset is None else ""
-            raise InputError(f"no video of the truth is in subset '{name}'{default}: {nearest(name, truth.subsets)}")
-        part = truth.subset(name)
-    if not any(label != protocol.ambiguous for label in part.labels):
-        filled = sorted({video.subset for video in truth if set(video.instances.labels) - {protocol.ambiguous}})
-        hint = f"; subsets with instances: {', '.join(filled)}" if filled else ""
-        raise InputError(
-            f"subset '{name}' of the truth has {len(part)} videos but no instances: nothing to score against{hint}"
-        )
-    return name, part

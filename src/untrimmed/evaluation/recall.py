@@ -14,12 +14,12 @@ Departures from the official code:
 
 1. Ties of score keep the order of the input; there it depends on the machine.
 2. A video without proposals recalls nothing (the official code stops with an error in some versions of pandas).
-3. Ambiguous segments are no instances.
+3. Segments whose label is no class, such as Ambiguous ones, are no instances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ def average_recall(
     *,
     tious: Sequence[float] = DENSE,
     largest: int = 100,
-    ambiguous: str | None = None,
+    ignored: Collection[str] = (),
 ) -> AverageRecall:
     """AR@AN for AN = 1 .. ``largest``; labels are ignored.
 
@@ -111,7 +111,7 @@ def average_recall(
         truth: the videos of the subset; those without instances do not count.
         tious: thresholds averaged over.
         largest: the largest average number of proposals, at least 1.
-        ambiguous: label of segments that are no instances.
+        ignored: labels of segments that are no instances.
 
     Raises:
         InputError: if the truth has no instance, or ``largest`` is below 1.
@@ -119,7 +119,7 @@ def average_recall(
     if largest < 1:
         raise InputError(f"largest average number of proposals is {largest}, expected at least 1")
     clean = clean_tious(tious)
-    videos, segments = _columns(truth, ambiguous)
+    videos, segments = _columns(truth, ignored)
     names = {name: index for index, name in enumerate(truth.videos)}
     # Proposals of videos outside the truth share one number at the end: they count, but can recall nothing.
     number = np.array([names.get(name, len(names)) for name in detections.video_ids], dtype=np.int64)
@@ -178,11 +178,11 @@ def recall_at_k(table: Table, tious: Sequence[float], ks: Sequence[int] = (1, 5,
     return RecallAtK(clean, tuple(ks), per_class, per_class.mean(axis=-1))
 
 
-def _columns(truth: Annotations, ambiguous: str | None) -> tuple[Ints, Floats]:
+def _columns(truth: Annotations, ignored: Collection[str]) -> tuple[Ints, Floats]:
     """Video number, rising, and segment of every instance."""
     videos, segments = [], []
     for index, video in enumerate(truth):
-        rows = [i for i, label in enumerate(video.instances.labels) if label != ambiguous]
+        rows = [i for i, label in enumerate(video.instances.labels) if label not in ignored]
         videos.append(np.full(len(rows), index, dtype=np.int64))
         segments.append(video.instances.segments[rows])
     if not sum(map(len, videos)):

@@ -5,7 +5,8 @@ What is odd in the input is counted and named, never repaired in silence:
 - a detection whose label no instance of the subset has, or without a label, is ignored (and counted);
 - a detection in a video that the subset does not have is a false positive;
 - a detection of no length, or whose end lies before its start, is a false positive;
-- an instance of no length, or reversed, cannot be found and stays in the denominator; a repeated one counts again.
+- an instance of no length, or reversed, cannot be found and stays in the denominator; a repeated one counts again;
+- videos that the model was trained on, where the detections know it, are scored apart.
 
 mAP of a length group: the instances of the group are to be found; a detection that is matched to an instance of
 another group is neither right nor wrong; every other detection that found nothing is a false positive in each
@@ -17,8 +18,8 @@ with an instance in the group.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ import numpy as np
 from untrimmed.evaluation.any_label import with_one_label
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, bootstrap_ap, draw_weights, interval, pair
+from untrimmed.evaluation.characteristics import divided_by_the_data, said_of, scales
 from untrimmed.evaluation.oddities import Oddities, find_oddities
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
 from untrimmed.evaluation.protocols import (
@@ -33,12 +35,12 @@ from untrimmed.evaluation.protocols import (
     averages_of,
     clean_lengths,
     clean_tious,
-    pick_subset,
     protocol_of,
     tiou_name,
 )
 from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k
-from untrimmed.evaluation.text import aligned, number_or_none, percent
+from untrimmed.evaluation.subsets import scope_of
+from untrimmed.evaluation.text import aligned, counted, number_or_none, percent
 from untrimmed.types import Annotations, Detections
 
 
@@ -97,6 +99,9 @@ class Evaluation:
         counts: of videos, classes, instances and detections, and of those used.
         oddities: what was left out, and what is strange.
         intervals: None unless resamples were asked for.
+        training: the scores in the videos that the model was trained on, apart; None without such videos.
+        only_training: whether the model was trained on all videos that are scored here, so that nothing of it says how
+            good the model is.
     """
 
     protocol: str
@@ -115,6 +120,13 @@ class Evaluation:
     counts: Mapping[str, int]
     oddities: Oddities
     intervals: Intervals | None = None
+    training: Evaluation | None = None
+    only_training: bool = False
+
+    @property
+    def of_training(self) -> str:
+        """What stands behind the name of a score: nothing, or that it is of training videos."""
+        return " on training videos" if self.only_training else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores are fractions, None where there is no score."""
@@ -156,6 +168,12 @@ class Evaluation:
                 "mAP": {name: pair(ends) for name, ends in zip(names, self.intervals.mAP.T, strict=True)},
                 "averages": {name: pair(ends) for name, ends in self.intervals.averages.items()},
             }
+        result["only_training_videos"] = self.only_training
+        result["training_videos"] = self.training and {
+            "counts": dict(self.training.counts),
+            "mAP": _scores(names, self.training.mAP),
+            "averages": dict(self.training.averages),
+        }
         return result
 
     def __str__(self) -> str:
@@ -169,7 +187,7 @@ class Evaluation:
             ["instances", f"{counts['instances']} in {len(self.classes)} classes"],
             ["detections", used],
         ]
-        main = [["percent at tIoU", "", *names], ["mAP", "", *map(percent, self.mAP)]]
+        main = [["percent at tIoU", "", *names], [f"mAP{self.of_training}", "", *map(percent, self.mAP)]]
         if self.intervals:
             title = f"  {100 * self.intervals.level:g} % interval"
             main += [
@@ -184,7 +202,7 @@ class Evaluation:
             [f"recall at {k}", "per instance", *map(percent, row)]
             for k, row in zip(self.recall.ks, self.recall.mean, strict=True)
         ]
-        spans = [[f"average mAP {name}", percent(value)] for name, value in self.averages.items()]
+        spans = [[f"average mAP{self.of_training} {name}", percent(value)] for name, value in self.averages.items()]
         if self.intervals:
             for row, ends in zip(spans, self.intervals.averages.values(), strict=True):
                 row.append(f"{percent(ends[0])} .. {percent(ends[1])}")
@@ -193,11 +211,21 @@ class Evaluation:
             [label, str(self.instances[k]), str(self.detections[k]), *map(percent, self.ap[:, k])]
             for k, label in enumerate(self.classes)
         ]
+        if self.only_training:
+            head.append(["no test", "the model was trained on these videos"])
         parts = [aligned(head, left=2), aligned(main, left=2)]
         parts += [aligned(spans)] if spans else []
         parts += [f"average recall at tIoU 0.5:0.05:0.95, percent\n{self.average_recall}", aligned(classes)]
+        parts += [f"apart: {self.training.apart()}"] if self.training else []
         parts += [f"notes\n{self.oddities}"] if self.oddities.notes else []
         return "\n\n".join(parts)
+
+    def apart(self) -> str:
+        """The scores of training videos as a short table."""
+        rows = [["percent at tIoU", *map(tiou_name, self.tious)], ["mAP on training videos", *map(percent, self.mAP)]]
+        spans = [f"average {name} {percent(value)}" for name, value in self.averages.items()]
+        count = f"{counted(self.counts['videos'], 'video')} that the model was trained on, which test nothing"
+        return "\n".join([count, aligned(rows), *spans])
 
 
 def evaluate(
@@ -212,49 +240,80 @@ def evaluate(
     seed: int = 0,
     level: float = LEVEL,
     any_label: bool = False,
+    ignore: Collection[str] = (),
 ) -> Evaluation:
     """Score detections.
 
     Args:
         detections: what a method found, in seconds.
         truth: all annotations; only one subset is scored.
-        protocol: ``"activitynet"``, ``"thumos14"``, ``"hacs"``, or one of your own; None: ``thumos14`` if the
-            truth has Ambiguous segments, else ``activitynet``.
-        subset: default: that of the protocol; ``"all"`` for every video.
+        protocol: a name in :data:`~untrimmed.evaluation.protocols.PROTOCOLS`, or a protocol of your own; None:
+            ``thumos14`` if the truth has Ambiguous segments, else ``activitynet``.
+        subset: ``"all"`` for every video; default: that of the protocol, or else what
+            :func:`~untrimmed.evaluation.subsets.pick_subset` finds.
         tious: thresholds in (0, 1]; default: those of the protocol.
-        lengths: rising edges in seconds of the length groups; default: those of the protocol.
+        lengths: rising edges in seconds of the length groups; default: those of the protocol, or, where these hold
+            nearly all instances in one, from the data.
         resamples: of the bootstrap for confidence intervals; 0 for none. 1,000 are usual.
         seed: of the bootstrap.
         level: of the intervals.
         any_label: all labels are taken for one, also where a detection has none: how well segments are found, whatever
             is said of them.
+        ignore: labels of the truth that are no classes, besides those of the protocol (``Ambiguous``).
 
     Raises:
         InputError: for an unknown protocol or subset, a subset without instances, or a number out of range.
     """
-    rules = protocol_of(protocol, truth)
+    rules = protocol_of(protocol, truth, ignore)
     if any_label:
-        detections, truth = with_one_label(detections, truth, rules.ambiguous)
-    name, part = pick_subset(truth, rules, subset)
+        detections, truth = with_one_label(detections, truth, rules.no_classes)
+    scope = scope_of(truth, rules, subset, detections)
     clean = clean_tious(rules.tious if tious is None else tious)
-    edges = clean_lengths(rules.lengths if lengths is None else lengths)
-    table = build_table(detections, part, rules, lowest=clean[0])
-    matching = match(table, clean)
+    edges = None if lengths is None else clean_lengths(lengths)
+    bootstrap = (resamples, seed, level)
+    tested = scope.tested(detections)
+    scores = _evaluated(tested, scope.part, truth, rules, scope.name, clean, edges, bootstrap)
+    trained = None
+    if len(scope.training):
+        trained = _evaluated(
+            scope.trained(detections), scope.training, truth, rules, scope.name, clean, edges, (0, 0, level)
+        )
+    oddities = replace(scores.oddities, notes=(*scope.notes(detections), *scores.oddities.notes))
+    counts = {**scores.counts, "detections": len(detections), "detections_apart": len(detections) - len(tested)}
+    return replace(scores, counts=counts, oddities=oddities, training=trained, only_training=scope.only_training)
+
+
+def _evaluated(
+    detections: Detections,
+    part: Annotations,
+    truth: Annotations,
+    rules: Protocol,
+    name: str,
+    tious: tuple[float, ...],
+    lengths: tuple[float, ...] | None,
+    bootstrap: tuple[int, int, float],
+) -> Evaluation:
+    """All scores in one part of the truth; ``bootstrap`` has the resamples, the seed and the level."""
+    table = build_table(detections, part, rules, lowest=tious[0])
+    matching = match(table, tious)
     ap = average_precision(table, matching)
-    spans, scores = averages_of(clean), mean_ap(ap)
+    spans, scores = averages_of(tious), mean_ap(ap)
     oddities = find_oddities(table, matching, detections, part, truth)
+    if lengths is None:
+        lengths, words = _default_lengths(table, rules)
+        oddities = replace(oddities, notes=(*oddities.notes, *words))
     return Evaluation(
         protocol=rules.name,
         subset=name,
         version=truth.version,
-        tious=clean,
+        tious=tious,
         classes=table.classes,
         ap=ap,
         mAP=scores,
         averages={span: float(scores[places].mean()) for span, places in spans.items()},
-        lengths=_length_groups(table, matching, edges),
-        recall=recall_at_k(table, clean),
-        average_recall=average_recall(detections, part, ambiguous=rules.ambiguous),
+        lengths=_length_groups(table, matching, lengths),
+        recall=recall_at_k(table, tious),
+        average_recall=average_recall(detections, part, ignored=rules.no_classes),
         instances=np.bincount(table.instance_label, minlength=len(table.classes)),
         detections=np.bincount(table.label, minlength=len(table.classes)),
         counts={
@@ -266,7 +325,7 @@ def evaluate(
             "detections_used": len(table.row),
         },
         oddities=oddities,
-        intervals=_intervals(table, matching, spans, resamples, seed, level) if resamples else None,
+        intervals=_intervals(table, matching, spans, *bootstrap) if bootstrap[0] else None,
     )
 
 
@@ -278,6 +337,13 @@ def _range(group: LengthGroup) -> str:
     if np.isinf(group.low):
         return f"<= {group.high:g}"
     return f"> {group.low:g}" if np.isinf(group.high) else f"{group.low:g}-{group.high:g}"
+
+
+def _default_lengths(table: Table, rules: Protocol) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Edges of the length groups, and a sentence where they are not the protocol's."""
+    axis = next(axis for axis in scales(rules) if axis.key == "length")
+    used = divided_by_the_data(axis, table.lengths)
+    return used.edges, () if used is axis else (said_of(used, rules),)
 
 
 def _length_groups(table: Table, matching: Matching, edges: tuple[float, ...]) -> tuple[LengthGroup, ...]:

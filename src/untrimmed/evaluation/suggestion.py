@@ -32,12 +32,11 @@ from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.judgement import judge
-from untrimmed.evaluation.protocols import PROTOCOLS, protocol_of
+from untrimmed.evaluation.protocols import AMBIGUOUS, protocol_of
 from untrimmed.evaluation.text import aligned
 from untrimmed.segments import tiou
 from untrimmed.types import Annotations, Detections, Video
 
-AMBIGUOUS = PROTOCOLS["thumos14"].ambiguous
 COUNTED = 5
 SAME_PLACE = 0.5
 _LEAST = 0.1
@@ -173,7 +172,7 @@ def _operating_point(detections: Detections, truth: Annotations | None) -> float
     if truth is not None:
         part = Annotations.of(truth.videos[name] for name in detections.video_ids if name in truth.videos)
         rules = protocol_of(None, part)
-        if any(label != rules.ambiguous for label in part.labels):
+        if not rules.no_classes.issuperset(part.labels):
             judged = judge(detections, part, rules)
             return max(judged.best, float(judged.cuts[1]))
     highest = np.zeros(len(detections.video_ids))

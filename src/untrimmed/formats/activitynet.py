@@ -13,6 +13,9 @@ Results; without ``label`` in the whole file they are proposals::
 
 A video may also say which classes occur somewhere in it without saying when: ``"labels": ["Ballet"]``.
 
+Which videos a model was trained on stands under ``external_data``, ``{"training_videos": ["QOlSCBRmfWY"]}``, which
+other programs ignore.
+
 Labels are names, never ids; numbers are numbers, not text, but for durations, which HACS has in quotes. Keys that
 this module does not know are kept on every level and written again, in the results too (:class:`ResultsExtra`).
 ``subset``, ``duration``, ``fps`` and ``annotations`` of a video may be absent. Segments are kept as they are, reversed
@@ -42,6 +45,7 @@ from untrimmed.types import Annotations, Detections, Instances, Video
 _VIDEO_KEYS = frozenset({"subset", "duration", "fps", "annotations", "labels"})
 _INSTANCE_KEYS = frozenset({"segment", "label"})
 _DETECTION_KEYS = frozenset({"segment", "label", "score"})
+_TRAINED_ON = "training_videos"
 _FPS_TEXT = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?", re.ASCII)
 
 
@@ -151,6 +155,7 @@ def results_of(content: object, path: str | Path) -> tuple[Detections, ResultsEx
         label=np.array([label_ids.get(name, -1) for name in columns.labels], dtype=np.int64),
         segments=columns.segments,
         scores=columns.scores,
+        trained_on=_trained_on(top),
     )
     return detections, ResultsExtra(_rest(top, frozenset({"results"})), _row_extra(results.values(), bool(label_ids)))
 
@@ -185,8 +190,17 @@ def write_results(detections: Detections, path: str | Path, extra: ResultsExtra 
             entry |= extra.rows[row]
         lists[video].append(entry)
     top = {"version": f"untrimmed {__version__}", "external_data": {}, **extra.top}
+    if detections.trained_on is not None and isinstance(top["external_data"], Mapping):
+        top["external_data"] = {**top["external_data"], _TRAINED_ON: list(detections.trained_on)}
     write_json(path, {**top, "results": results})
     return ()
+
+
+def _trained_on(top: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The videos of ``external_data``; None where it, which is anybody's, does not list them."""
+    external = top.get("external_data")
+    names = external.get(_TRAINED_ON) if isinstance(external, Mapping) else None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,8 @@ def write_detections(
         lost += (f"the keys {', '.join(shown(key) for key in extra.top)} of the whole file",)
     if extra is not None and extra.rows:
         lost += ("further keys of the detections",)
+    if detections.trained_on is not None:
+        lost += ("which videos the model was trained on",)
     return lost
 
 

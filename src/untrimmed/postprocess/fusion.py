@@ -132,6 +132,7 @@ def fuse_class_scores(
         label[order].astype(np.int64),
         detections.segments[row],
         score * class_score if rule == "product" else score ** (1 - weight) * class_score**weight,
+        detections.trained_on,
     )
 
 
@@ -165,7 +166,8 @@ def fuse(parts: Sequence[Detections], weights: Sequence[float] | None = None) ->
         weights: one for each, at least 0, not all 0; equal if None.
 
     Returns:
-        Each different detection once, in the order of first occurrence through the sets.
+        Each different detection once, in the order of first occurrence through the sets; trained on are the videos
+        that any of the sets names.
 
     Raises:
         InputError: if the number or the range of the weights is wrong.
@@ -189,7 +191,9 @@ def fuse(parts: Sequence[Detections], weights: Sequence[float] | None = None) ->
     fused = np.where(np.isfinite(table), table, 0.0) @ shares
     order = np.argsort(first)
     rows = first[order]
-    return Detections(video_ids, labels, video[rows], label[rows], segments[rows], fused[order])
+    known = [part.trained_on for part in parts if part.trained_on is not None]
+    trained_on = tuple(sorted({name for names in known for name in names})) if known else None
+    return Detections(video_ids, labels, video[rows], label[rows], segments[rows], fused[order], trained_on)
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> NDArray[np.float64]:

@@ -289,8 +289,8 @@ def apply(detections: Detections, settings: PostProcess, note: Callable[[str], N
     rows, scores, segments = _process(
         detections.video, detections.label, detections.segments, detections.scores, settings
     )
-    return Detections(
-        detections.video_ids, detections.labels, detections.video[rows], detections.label[rows], segments, scores
+    return replace(
+        detections, video=detections.video[rows], label=detections.label[rows], segments=segments, scores=scores
     )
 
 

@@ -88,6 +88,9 @@ _LEGEND: dict[str, Any] = {
 }
 _DASHED = (0, (4, 3))
 _PALE = 0.45
+_LUCK = "by chance"
+_BESIDE = 0.4
+"""How far right of the middle of a bar its range by luck stands."""
 _ROW = 0.11
 """Height of a row of blocks, in units of an axis from 0 to 1."""
 
@@ -146,6 +149,7 @@ def bars(
     *,
     color: str = BLUE,
     level: tuple[str, float] | None = None,
+    chance: Sequence[tuple[float, float]] | None = None,
 ) -> Graphic:
     """Upright bars with their values written above.
 
@@ -153,14 +157,22 @@ def bars(
         ticks: one or more lines of text for each bar.
         values: one a tick; NaN leaves the place empty and says "none".
         level: name and height of a dashed line across, e.g. the overall value.
+        chance: for each bar low and high of what it might be by luck, drawn beside it; NaN for none.
     """
+    spans = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(ends[0])]
     with _figure(150, left=_UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
         known = [0.0 if math.isnan(value) else value for value in values]
-        end = _end(1.18, [*known, level[1] if level else 0.0])
-        axes.bar(range(len(ticks)), known, 0.72, color=color)
+        end = _end(1.18, [*known, level[1] if level else 0.0, *(high for _, _, high in spans)])
+        axes.bar(range(len(ticks)), known, 0.62 if spans else 0.72, color=color)
+        handles = []
         if level is not None:
-            dashed = axes.axhline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
-            figure.legend(handles=[dashed], **_LEGEND)
+            handles.append(axes.axhline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0]))
+        if spans:
+            places, low, high = zip(*spans, strict=True)
+            beside = [place + _BESIDE for place in places]
+            handles.append(axes.vlines(beside, low, high, color=GREY, linewidth=5, label=_LUCK))
+        if handles:
+            figure.legend(handles=handles, **_LEGEND, ncols=2)
         words = ["none" if math.isnan(value) else f"{value:.1f}" for value in values]
         _upright(axes, ticks, known, words, end, xlabel, ylabel)
         return _graphic(figure, name, title)
@@ -219,18 +231,26 @@ def ranges(
     high: Sequence[tuple[float, str]],
     level: tuple[str, float],
     xlabel: str,
+    *,
+    chance: Sequence[tuple[float, float]] | None = None,
 ) -> Graphic:
     """A span from lowest to highest for each label, against a common level.
 
     Args:
         low, high: for each label the value, finite, and the name of the bucket that has it.
         level: name and value of the dashed line.
+        chance: for each label low and high of where both might be by luck, drawn as a band behind; NaN for none.
     """
-    with _figure(44 * len(labels), left=_widest(labels), legend=1) as (figure, axes):
+    bands = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(sum(ends))]
+    with _figure(44 * len(labels), left=_widest(labels), legend=2 if bands else 1) as (figure, axes):
         places = list(range(len(labels)))
+        if bands:
+            at, starts, ends = zip(*bands, strict=True)
+            widths = [end - start for start, end in zip(starts, ends, strict=True)]
+            axes.barh(at, widths, 0.3, starts, color=GREY, alpha=_PALE, linewidth=0, label=_LUCK)
         axes.axvline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
         axes.hlines(places, [one[0] for one in low], [one[0] for one in high], color=GREY, linewidth=3)
-        every = [level[1], *(one[0] for one in (*low, *high))]
+        every = [level[1], *(one[0] for one in (*low, *high)), *(end for band in bands for end in band[1:])]
         span = _span(every)
         for color, side, ends in ((RED, "worst", low), (BLUE, "best", high)):
             axes.plot([one[0] for one in ends], places, linestyle="", marker="o", markersize=8, color=color, label=side)
@@ -240,8 +260,11 @@ def ranges(
             both = [(*left, inwards, "right"), (*right, -inwards, "left")]
             for value, bucket, shift, align in both if left != right else [(*left, 0.0, "center")]:
                 axes.text(value + shift, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
-        _lying(axes, labels, (min(every) - 0.25 * span, max(every) + 0.25 * span), xlabel)
-        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
+        least, most = min(one[0] for one in low), max(one[0] for one in high)
+        left = min(least - 0.25 * span, min(every) - 0.03 * span)
+        right = max(most + 0.25 * span, max(every) + 0.03 * span)
+        _lying(axes, labels, (left, right), xlabel)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2 if bands else 3)
         return _graphic(figure, name, title)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from untrimmed.evaluation import diagnose
+from untrimmed.evaluation.protocols import Protocol
 from untrimmed.evaluation.scoring import Evaluation
-from untrimmed.evaluation.text import percent
+from untrimmed.evaluation.text import counted, percent
 from untrimmed.report import diagnosis as diagnosis_page
 from untrimmed.report.page import Grid, fragment
 from untrimmed.report.plots import Graphic
@@ -23,10 +24,12 @@ def score_facts(result: Evaluation) -> list[tuple[str, str]]:
     values = result.to_dict()
     intervals = values.get("intervals", {"mAP": {}, "averages": {}, "level": 0})
     facts = []
+    where = result.of_training
     if _SHOWN in values["mAP"]:
-        facts.append((f"mAP at tIoU {_SHOWN} (%)", values["mAP"][_SHOWN], intervals["mAP"].get(_SHOWN)))
+        facts.append((f"mAP{where} at tIoU {_SHOWN} (%)", values["mAP"][_SHOWN], intervals["mAP"].get(_SHOWN)))
     facts += [
-        (f"mAP at tIoU {name} (%)", value, intervals["averages"].get(name)) for name, value in result.averages.items()
+        (f"mAP{where} at tIoU {name} (%)", value, intervals["averages"].get(name))
+        for name, value in result.averages.items()
     ]
     return [
         (name, percent(value) + (f"\n{_between(ends)} ({100 * intervals['level']:g} % interval)" if ends else ""))
@@ -54,8 +57,12 @@ def score_section(result: Evaluation) -> str:
         (label, f"{result.instances[k]:,}", f"{result.detections[k]:,}", *map(percent, result.ap[:, k]))
         for k, label in enumerate(result.classes)
     ]
+    trained = result.training
     return fragment(
         "scores.html",
+        only_training=result.only_training,
+        training=trained and Grid(("percent at tIoU", *tious), [("mAP", *map(percent, trained.mAP))]),
+        trained_on=counted(trained.counts["videos"], "video") if trained else "",
         protocol=result.protocol,
         resamples=result.intervals.resamples if result.intervals else 0,
         scores=Grid(("percent at tIoU", *tious), rows),
@@ -67,10 +74,11 @@ def score_section(result: Evaluation) -> str:
 def diagnosis_section(
     detections: Detections,
     truth: Annotations,
-    protocol: str | None,
+    protocol: str | Protocol | None,
     tious: Sequence[float] | None,
     *,
     subset: str = "all",
+    lengths: Sequence[float] | None = None,
 ) -> str:
     """The whole diagnosis, folded away until it is opened; nothing without detections.
 
@@ -79,7 +87,8 @@ def diagnosis_section(
     """
     if not len(detections):
         return ""
-    found = diagnose(detections, truth, protocol, subset=subset, tious=tious)
+    edges = {} if lengths is None else {"length": lengths}
+    found = diagnose(detections, truth, protocol, subset=subset, tious=tious, edges=edges)
     return fragment(
         "folded.html", name="diagnosis", title="Diagnosis: why it errs", body=Markup(diagnosis_page.render(found))
     )

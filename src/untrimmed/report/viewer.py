@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from untrimmed.evaluation.protocols import Protocol
 from untrimmed.report import bundle
 from untrimmed.report.page import fragment, page
 from untrimmed.report.viewer_data import ResultSet, collect, to_json
@@ -38,7 +39,7 @@ def render(
     sections: Sequence[str] = (),
     threshold: float | None = None,
     tiou: float = 0.5,
-    protocol: str | None = None,
+    protocol: str | Protocol | None = None,
     most: int = 300,
     annotate: bool = False,
     new_subset: str = "training",

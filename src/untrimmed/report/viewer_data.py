@@ -4,9 +4,10 @@ Index::
 
     {"labels": [class names], "sets": [names of the result files], "kinds": [names], "threshold": 0.2,
      "cuts": [score thresholds], "tiou": 0.5, "has_truth": true, "scored": true, "unscored": how many detections,
-     "annotate": false, "key": "...",
+     "annotate": false, "key": "...", "apart": whether the sweeps leave out videos that the model was trained on,
      "sweeps": [{"labels": [..], "instances": [..], "right": [[..]], "wrong": [[..]]}],       one a result file
-     "videos": [{"id", "duration", "sure", "source", "subset", "instances", "sets": [[ap, missed, false]], "teach"}]}
+     "videos": [{"id", "duration", "sure", "source", "subset", "instances", "training", "sets": [[ap, missed, false]],
+     "teach"}]}
 
 Block of a video::
 
@@ -35,6 +36,7 @@ from untrimmed.errors import InputError
 from untrimmed.evaluation.false_positives import KINDS
 from untrimmed.evaluation.judgement import Judgement, judge, score_cuts, slack
 from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of
+from untrimmed.evaluation.subsets import scope_of
 from untrimmed.evaluation.suggestion import suggest
 from untrimmed.evaluation.text import counted
 from untrimmed.formats.activitynet import truth_content
@@ -74,26 +76,35 @@ class Content:
 
 
 def scored_part(
-    truth: Annotations, video_ids: Iterable[str], protocol: str | None = None, subset: str | None = None
+    truth: Annotations,
+    results: Sequence[Detections],
+    protocol: str | Protocol | None = None,
+    subset: str | None = None,
 ) -> Annotations:
-    """The part of the truth that results are scored against, videos without any detection included.
+    """The part of the truth that results are judged against: what :func:`untrimmed.evaluation.evaluate` scores, videos
+    without any detection included, and what it scores apart because the model was trained on it.
 
     Args:
         truth: all annotations.
-        video_ids: the videos of the results.
+        results: the detections of each result file.
         protocol: as for :func:`untrimmed.evaluation.evaluate`.
-        subset: its name, or ``"all"``. None: that of the protocol, as :func:`untrimmed.evaluation.evaluate` takes,
-            if the results touch it; else all that they touch.
+        subset: as for :func:`untrimmed.evaluation.evaluate`. Where the videos meant have no instance to find, they are
+            the part all the same.
 
     Raises:
         InputError: for an unknown protocol or subset.
     """
     rules = protocol_of(protocol, truth)
-    if subset is not None:
-        return truth if subset == "all" and "all" not in truth.subsets else truth.subset(subset)
-    touched = {truth.videos[name].subset for name in video_ids if name in truth.videos} or set(truth.subsets)
-    wanted = {rules.subset} if rules.subset in touched else touched
-    return Annotations.of((video for video in truth if video.subset in wanted), truth.version)
+    every = subset == "all" and "all" not in truth.subsets
+    if subset is None:
+        names = {name for one in results for name in one.video_ids if name in truth.videos}
+        touched = {truth.videos[name].subset for name in names}
+        if not touched:
+            return truth.subset(rules.subset) if rules.subset in truth.subsets else truth
+        shown = Annotations.of((video for video in truth if video.subset in touched), truth.version)
+    else:
+        shown = truth if every else truth.subset(subset)
+    return shown if rules.no_classes.issuperset(shown.labels) else scope_of(truth, rules, subset, *results).whole
 
 
 def collect(
@@ -105,7 +116,7 @@ def collect(
     durations: Mapping[str, float],
     threshold: float | None,
     tiou: float,
-    protocol: str | None,
+    protocol: str | Protocol | None,
     most: int,
     annotate: bool,
     new_subset: str,
@@ -128,6 +139,7 @@ def collect(
         threshold = judged[0].best if judged else FALLBACK
     teach = _worth(results, annotations)
     blocks, videos = [], []
+    trained_on = {name for one in results for name in one.detections.trained_on or ()}
     by_video = [_rows_by_video(one.detections) for one in results]
     for video_id in ids:
         known = annotations.videos.get(video_id) if annotations else None
@@ -144,6 +156,7 @@ def collect(
                 "source": sources.get(video_id),
                 "subset": known.subset if known else new_subset,
                 "instances": len(block["truth"]),
+                "training": video_id in trained_on,
                 "sets": [
                     _went(one, results[i].detections, rows[i], video_id, threshold) for i, one in enumerate(judged)
                 ],
@@ -160,6 +173,7 @@ def collect(
         "tiou": tiou,
         "has_truth": annotations is not None,
         "scored": bool(judged),
+        "apart": bool(judged) and not judged[0].only_training and any(one["training"] for one in videos),
         "unscored": sum(int((one.kinds < 0).sum()) for one in judged),
         "annotate": annotate,
         "key": key or work_key(annotations, ids),
@@ -242,7 +256,7 @@ def _judged(
     results: Sequence[ResultSet], part: Annotations | None, rules: Protocol, tiou: float, cuts: Any
 ) -> list[Judgement]:
     """One judgement a result file; none where the truth has nothing to find."""
-    if part is None or not any(label != rules.ambiguous for label in part.labels):
+    if part is None or rules.no_classes.issuperset(part.labels):
         return []
     return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
 

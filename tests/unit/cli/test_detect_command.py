@@ -129,3 +129,17 @@ def test_candidates_that_are_left_out_before_suppression_are_said(
     assert "a: 2 of 6 candidates left out before suppression (the limit is 4)" in said.stderr
     with pytest.warns(CandidatesWarning, match="video: 2 of 6"):
         few.detect(np.load(folder / "a.npy"))
+
+
+def test_videos_that_the_model_was_trained_on_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = inference.load_model("model")
+    assert "the model does not say which videos it was trained on" in detect(folder).output
+    assert formats.read_detections(folder / "found.json").trained_on is None
+    made.training_info = {inference.TRAINED_ON: ["b", "elsewhere"]}
+    said = detect(folder, "--report").output
+    assert "the model was trained on 1 video of these, e.g. b: what it finds there says nothing" in said
+    assert "The model was trained on 1 video of these" in (folder / "found.html").read_text()
+    assert formats.read_detections(folder / "found.json").trained_on == ("b", "elsewhere")
+    external = json.loads((folder / "found.json").read_text())["external_data"]
+    assert external == {"used": True, "details": SIMULATED, "training_videos": ["b", "elsewhere"]}
+    assert "trained on" not in detect(folder, names="ac").output

@@ -120,7 +120,6 @@ def test_compare(files):
     [
         (("--protocol", "activitinet"), "did you mean 'activitynet'"),
         (("--subset", "tst"), "did you mean 'test'"),
-        ((), "no video of the truth is in subset"),
         (("--subset", "test", "--tiou", "half"), "--tiou: 'half' is not a number"),
         (("--subset", "test", "--tiou", "1.5"), "tIoU threshold 1.5"),
         (("--subset", "test", "--lengths", "5", "3"), "rising numbers of seconds"),
@@ -130,6 +129,20 @@ def test_mistakes(files, monkeypatch, capsys, options, message):
     without = {**TRUTH, "database": {k: v for k, v in TRUTH["database"].items() if v["subset"] == "test"}}
     Path(files[1]).write_text(json.dumps(without))
     assert message in fails(monkeypatch, capsys, "evaluate", files[0], "--truth", files[1], *options)
+
+
+def test_the_only_subset_with_instances_is_the_default(files):
+    without = {**TRUTH, "database": {k: v for k, v in TRUTH["database"].items() if v["subset"] == "test"}}
+    Path(files[1]).write_text(json.dumps(without))
+    assert json.loads(run("evaluate", files[0], "--truth", files[1], "--json").stdout)["subset"] == "test"
+
+
+def test_labels_that_are_no_classes(files):
+    args = ("--truth", files[1], "--subset", "test", "--json")
+    assert json.loads(run("evaluate", files[0], *args, "--ignore-label", "jump").stdout)["mAP"]["0.5"] == 0.5
+    both = json.loads(run("evaluate", files[0], *args, "--ignore-label", "jump", "--ignore-label=jump").stdout)
+    assert list(both["per_class"]) == ["run"]
+    assert both["ignored"]["segments_of_ignored_labels"] == {"jump": 1}
 
 
 def test_empty_results(files, monkeypatch, capsys):

@@ -100,7 +100,7 @@ def slow_ap(name, rows, instances, tiou, wanted=None):
     """Label -> AP. ``wanted``: instance numbers to be found; the detections of others are taken out."""
     rule = slow_flags_activitynet if name == "activitynet" else slow_flags_thumos14
     result = {}
-    for label in sorted({item[1] for item in instances} - {"Ambiguous" if name == "thumos14" else None}):
+    for label in sorted({item[1] for item in instances} - {"Ambiguous"}):
         flags, found = rule(rows, instances, label, tiou)
         mine = [n for n, item in enumerate(instances) if item[1] == label and (wanted is None or n in wanted)]
         if wanted is not None:
@@ -306,7 +306,7 @@ def test_recall_at_k(name, problem, k):
 def test_average_recall(problem, largest):
     rows, instances = problem
     fast = average_recall(
-        Detections.of(rows), annotations(instances), tious=(0.5, 0.75), largest=largest, ambiguous="Ambiguous"
+        Detections.of(rows), annotations(instances), tious=(0.5, 0.75), largest=largest, ignored=("Ambiguous",)
     )
     real = [item for item in instances if item[1] != "Ambiguous"]
     slow = slow_average_recall(rows, real, (0.5, 0.75), largest) if rows else np.zeros((2, largest))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from untrimmed.errors import InputError
+from untrimmed.evaluation import evaluate
 from untrimmed.evaluation.characteristics import Scale, measure, scales
 from untrimmed.evaluation.protocols import PROTOCOLS
-from untrimmed.types import Instances, Video
+from untrimmed.types import Annotations, Detections, Instances, Video
 
 ACTIVITYNET, THUMOS14 = PROTOCOLS["activitynet"], PROTOCOLS["thumos14"]
 
@@ -84,6 +85,37 @@ def test_values_come_from_the_times() -> None:
 @pytest.mark.parametrize("duration", [None, 0.0])
 def test_coverage_needs_a_duration(duration: float | None) -> None:
     assert np.isnan(measure("coverage", video(duration), np.array([0, 1]))).all()
+
+
+def test_coverage_of_the_annotations_stands_in_for_a_duration() -> None:
+    rows = np.array([0, 2])
+    assert measure("coverage", video(None, coverage=0.3), rows).tolist() == [0.3, 0.3]
+    assert measure("coverage", video(coverage=0.3), rows).tolist() == [0.45, 1.5]
+    assert np.isnan(measure("coverage", video(None, coverage=0.3), np.array([1]))).all()
+    with pytest.raises(InputError, match="video v: instance 0 has coverage 'half'"):
+        measure("coverage", video(None, coverage="half"), rows)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "bucket"),
+    [
+        (0.0, 18.0, "L"),
+        (14.3, 32.3, "L"),  # 17.999999999999996 by subtraction
+        (14.2, 32.2, "L"),  # 18.000000000000004
+        (70000.1, 70018.1, "L"),
+        (0.0, 18.0 + 1e-9, "XL"),
+        (3.4, 21.4 + 1e-9, "XL"),
+        (0.0, 18.0 + 2e-10, "XL"),
+    ],
+)
+def test_lengths_at_an_edge(start: float, end: float, bucket: str) -> None:
+    """As the released tool, but for what the subtraction of two floats adds."""
+    lengths = next(scale for scale in scales(PROTOCOLS["thumos14"]) if scale.key == "length")
+    one = Video("v", "test", instances=Instances([[start, end]], ("a",)))
+    value = measure("length", one, np.array([0]))
+    assert lengths.names[lengths.bucket(value)[0]] == bucket
+    found = evaluate(Detections.of([("v", "a", start, end, 1.0)]), Annotations.of([one]), "thumos14", subset="test")
+    assert [group.name for group in found.lengths if group.instances] == [bucket]
 
 
 def test_values_come_from_the_keys_of_the_annotations() -> None:

@@ -102,9 +102,12 @@ def test_ambiguous_excuses_only_what_found_nothing():
     assert table.row[matching.dropped[0]].tolist() == [1]
     assert sorted(table.row[matching.false_positive[0]].tolist()) == [2, 3, 4, 5]
     assert table.ambiguous_count == 3
-    # ActivityNet knows no such label: there it is a class like any other.
+    # By ActivityNet's rule it excuses nothing, and is no class either.
     other = build_table(Detections.of(rows), truth(v=instances), PROTOCOLS["activitynet"], lowest=0.5)
-    assert other.classes == ("Ambiguous", "x")
+    assert other.classes == ("x",)
+    assert not other.ambiguous.any()
+    assert (other.ambiguous_count, other.ignored) == (0, {"Ambiguous": 3})
+    assert (table.ambiguous_count, table.ignored) == (3, {})
     assert not match(other, [0.5]).dropped.any()
 
 

@@ -12,10 +12,10 @@ from untrimmed.evaluation.protocols import (
     PROTOCOLS,
     averages_of,
     clean_tious,
-    pick_subset,
     protocol_of,
     tiou_name,
 )
+from untrimmed.evaluation.subsets import pick_subset
 from untrimmed.types import Annotations, Instances, Video
 
 
@@ -81,7 +81,7 @@ def test_subset_that_is_not_there():
     with pytest.raises(InputError, match="'validaton': did you mean 'validation'"):
         pick_subset(truth("validation", "test"), PROTOCOLS["activitynet"], "validaton")
     with pytest.raises(InputError, match="default of protocol thumos14"):
-        pick_subset(truth("validation"), PROTOCOLS["thumos14"], None)
+        pick_subset(truth("validation", "training"), PROTOCOLS["thumos14"], None)
 
 
 def test_subset_without_instances():

@@ -62,6 +62,7 @@ def test_numbers():
         "instances": 6,
         "detections": 9,
         "detections_used": 7,
+        "detections_apart": 0,
     }
 
 
@@ -73,6 +74,7 @@ def test_everything_odd_is_counted_and_named():
         "detections_without_label": 1,
         "detections_on_ambiguous": {"0.5": 1},
         "ambiguous_segments": 1,
+        "segments_of_ignored_labels": {},
     }
     assert oddities.odd == {
         "detections_in_videos_without_truth": 2,

@@ -48,7 +48,7 @@ function rowOf(number) {
     const letter = one.sets.length > 1 ? `${"AB"[set]} ` : "";
     return `${letter}AP ${each[0] === null ? "-" : each[0].toFixed(2)}, ${each[1]} missed, ${each[2]} false`;
   });
-  const facts = [clock(one.duration).slice(0, -2), ...went].filter(Boolean);
+  const facts = [clock(one.duration).slice(0, -2), one.training ? "trained on" : "", ...went].filter(Boolean);
   const button = element("button", { type: "button", className: "video" },
     element("span", { className: "id", textContent: one.id }),
     ...facts.map((textContent) => element("span", { className: "facts", textContent })),

@@ -6,6 +6,8 @@ import { items, left, passes } from "./lanes.js";
 import { on, placeOf, reaches, state, tell } from "./state.js";
 
 const cuts = index.cuts;
+// Videos that the model was trained on say nothing of how good it is.
+const all = index.apart ? "All but training videos" : "All videos";
 const share = (right, of) => (of ? (right / of).toFixed(3) : "-");
 
 // True positives, false positives and instances of all videos, over the classes that are shown.
@@ -47,7 +49,7 @@ function showScores() {
   if (!index.scored) return;
   const rows = index.sets.flatMap((set, place) => {
     const letter = index.sets.length > 1 ? ` ${"AB"[place]}` : "";
-    return [row(`This video${letter}`, here(place)), row(`All videos${letter}`, overall(place))];
+    return [row(`This video${letter}`, here(place)), row(`${all}${letter}`, overall(place))];
   });
   $("live").replaceChildren(...rows);
 }
