@@ -371,7 +371,7 @@ def cosine_attention(features: Tensor, indices: Tensor, valid: Tensor) -> Tensor
 
 def _rows_of(indices: Tensor) -> Tensor:
     """Neighbours (B, N, K) within each sample as rows of the (B N) steps of all."""
-    return indices + indices.shape[1] * torch.arange(len(indices), device=indices.device)[:, None, None]
+    return indices + indices.shape[1] * torch.arange(indices.shape[0], device=indices.device)[:, None, None]
 
 
 class GraphConv(nn.Module):
