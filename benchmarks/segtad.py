@@ -4,8 +4,9 @@ Run as ``python -m benchmarks.segtad``.
 
 SGAlign and the 1x1 convolution after it, to 256 channels, in three forms with identical samples that must give the same
 output: ours projects first; "plain" reads both steps of every sample, interpolates, averages and multiplies, as one
-would write it; "compact" aligns by the same sparse product as ours, and multiplies afterwards. Then the graph of the
-proposals against all pairs, an inference of the whole network, and a training step.
+would write it; "compact" aligns by the same sparse product as ours, and multiplies afterwards. The last again with as
+many samples as a bin has steps. Then attention of many neighbours against edge after edge, the graph of the proposals
+against all pairs, an inference of the whole network, and a training step.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from collections.abc import Callable
 import torch
 from benchmarks.common import best_time, peak_memory, report
 from torch import Tensor
+from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.layers.align import AlignPattern, align_project, sgalign
+from untrimmed.layers.graph import cosine_attention
 from untrimmed.layers.proposal_grid import ProposalGrid
 from untrimmed.losses import total
 from untrimmed.methods.segtad import Config, SegTAD
@@ -48,12 +51,12 @@ def compact(features: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tens
     return sgalign(features, pattern, owner).mT.flatten(1) @ weight.flatten(0, 1)
 
 
-def alignment(form: str) -> Callable[[], Tensor]:
+def alignment(form: str, samples: int | None = SAMPLES) -> Callable[[], Tensor]:
     """One form of the aligned convolution of all proposals of one window, its pattern known."""
     torch.manual_seed(0)
     segments = ProposalGrid(STEPS).segments
     features, weight = torch.randn(1, CHANNELS, STEPS), torch.randn(BINS, CHANNELS, CHANNELS) / 90
-    pattern, owner = AlignPattern(segments, BINS, 0.5, SAMPLES), torch.zeros(len(segments), dtype=torch.int64)
+    pattern, owner = AlignPattern(segments, BINS, 0.5, samples), torch.zeros(len(segments), dtype=torch.int64)
     few = pattern.select(torch.arange(10))
     align_project(features, few, owner[:10], weight)
 
@@ -90,6 +93,33 @@ def against_plain() -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def adaptive() -> dict[str, object]:
+    ours, other = alignment("ours", None), alignment("compact", None)
+    torch.testing.assert_close(ours(), other(), rtol=1e-4, atol=1e-4)
+    fast, slow = best_time(ours, repeat=2), best_time(other, repeat=2, warm=0)
+    what = "SGAlign with 1x1 convolution, one sample a step, against the compact form"
+    return {"what": what, "others ms": slow * 1e3, "ours ms": fast * 1e3, "ratio": slow / fast}
+
+
+def edge_after_edge(features: Tensor, indices: Tensor) -> Tensor:
+    """Cosines of every node and one neighbour of each after the other; one window."""
+    rows = F.normalize(features[0].T, dim=-1)
+    return torch.stack([(rows * rows[column]).sum(-1) for column in indices[0].T], -1)[None]
+
+
+def attention() -> dict[str, object]:
+    torch.manual_seed(0)
+    features, indices = torch.randn(1, 1024, 800), torch.randint(0, 800, (1, 800, 400))
+    valid = torch.ones_like(indices, dtype=torch.bool)
+    torch.testing.assert_close(
+        cosine_attention(features, indices, valid), edge_after_edge(features, indices), rtol=0, atol=1e-5
+    )
+    slow = best_time(lambda: edge_after_edge(features, indices), repeat=2, warm=0)
+    fast = best_time(lambda: cosine_attention(features, indices, valid))
+    what = "attention of 800 nodes, K = 400, C = 1024, against edge after edge"
+    return {"what": what, "others ms": slow * 1e3, "ours ms": fast * 1e3, "ratio": slow / fast}
 
 
 def full_graph(grid: ProposalGrid) -> Tensor:
@@ -150,7 +180,7 @@ def training() -> float:
 
 
 def main() -> None:
-    rows = [*against_plain(), graph()]
+    rows = [*against_plain(), adaptive(), attention(), graph()]
     rows.append(
         {
             "what": "inference of one video, network and decoding",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from untrimmed.layers.align import AlignPattern, AlignProject, align_project, sgalign
+from untrimmed.layers.align import AlignPattern, AlignProject, LengthVector, align_project, sgalign
 
 
 def slow_read(row: list[float], position: float) -> float:
@@ -22,16 +22,20 @@ def slow_read(row: list[float], position: float) -> float:
     return total
 
 
-def slow_align(features: Tensor, segments: Tensor, owner: Tensor, bins: int, extension: float, samples: int) -> Tensor:
+def slow_align(
+    features: Tensor, segments: Tensor, owner: Tensor, bins: int, extension: float, samples: int | None
+) -> Tensor:
+    """The definition; where ``samples`` is None, as many as a bin has steps, rounded up, and one at least."""
     result = torch.zeros(len(segments), features.shape[1], bins, dtype=torch.float64)
     for n, (start, end) in enumerate(segments.double().tolist()):
         length = end - start
         low, width = start - extension * length, (1 + 2 * extension) * length / bins
+        count = samples or max(1, math.ceil(width))
         for c in range(features.shape[1]):
             row = features[int(owner[n]), c].double().tolist()
             for k in range(bins):
-                positions = [low + (k + (q + 0.5) / samples) * width for q in range(samples)]
-                result[n, c, k] = sum(slow_read(row, each) for each in positions) / samples
+                positions = [low + (k + (q + 0.5) / count) * width for q in range(count)]
+                result[n, c, k] = sum(slow_read(row, each) for each in positions) / count
     return result
 
 
@@ -43,8 +47,16 @@ def some_features(dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
 
 
-@pytest.mark.parametrize(("bins", "extension", "samples"), [(4, 0.5, 1), (5, 0.5, 3), (1, 0.0, 4), (3, 1.25, 2)])
-def test_alignment_by_a_loop(bins: int, extension: float, samples: int) -> None:
+@pytest.mark.parametrize("many", [16, 1])
+@pytest.mark.parametrize(
+    ("bins", "extension", "samples"),
+    [(4, 0.5, 1), (5, 0.5, 3), (1, 0.0, 4), (3, 1.25, 2), (4, 0.5, None), (1, 0.5, None), (3, 0.0, None)],
+)
+def test_alignment_by_a_loop(
+    monkeypatch: pytest.MonkeyPatch, bins: int, extension: float, samples: int | None, many: int
+) -> None:
+    # Whether reads of weight 0 are left out or not.
+    monkeypatch.setattr("untrimmed.layers.align._MANY", many)
     features = some_features()
     aligned = sgalign(features, AlignPattern(SEGMENTS, bins, extension, samples), OWNER)
     expected = slow_align(features, SEGMENTS, OWNER, bins, extension, samples)
@@ -66,6 +78,16 @@ def test_a_table_of_known_values() -> None:
         assert sgalign(ramp, pattern, torch.tensor([0]))[0, 0].tolist() == pytest.approx(expected), segment
 
 
+def test_adaptive_sampling_misses_no_step() -> None:
+    # One step of 100 in each place of a segment of 40 steps, in two bins of 40 steps with its surroundings.
+    segments, owner = torch.tensor([[20.0, 60.0]]), torch.tensor([0])
+    spikes = torch.eye(80)[None]
+    fixed = sgalign(spikes, AlignPattern(segments, 2, 0.5, 4), owner)[0]
+    adaptive = sgalign(spikes, AlignPattern(segments, 2, 0.5, None), owner)[0]
+    assert int((fixed.sum(1) == 0).sum()) == 64
+    torch.testing.assert_close(adaptive.sum(1), torch.full((80,), 1 / 40))
+
+
 def test_outside_the_video_is_zero_and_padding_changes_nothing() -> None:
     features = some_features()
     pattern = AlignPattern(torch.tensor([[0.0, 12.0], [8.0, 12.0], [-9.0, -5.0], [20.0, 24.0]]), 8)
@@ -78,24 +100,30 @@ def test_outside_the_video_is_zero_and_padding_changes_nothing() -> None:
     torch.testing.assert_close(sgalign(padded, pattern, owner), aligned, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("table", [1, 60, 2**20])
-def test_projecting_first_gives_the_convolution_of_the_aligned(monkeypatch: pytest.MonkeyPatch, table: int) -> None:
+@pytest.mark.parametrize("samples", [3, None])
+@pytest.mark.parametrize(("table", "many"), [(1, 16), (60, 2), (2**20, 16), (2**20, 2)])
+def test_projecting_first_gives_the_convolution_of_the_aligned(
+    monkeypatch: pytest.MonkeyPatch, table: int, many: int, samples: int | None
+) -> None:
     # Whatever number of bins is done at a time.
     monkeypatch.setattr("untrimmed.layers.align._TABLE", table)
-    features, pattern = some_features(), AlignPattern(SEGMENTS, 5, 0.5, 3)
+    monkeypatch.setattr("untrimmed.layers.align._MANY", many)
+    features, pattern = some_features(), AlignPattern(SEGMENTS, 5, 0.5, samples)
     make = torch.Generator().manual_seed(1)
     weight = torch.randn(5, 3, 2, generator=make, dtype=torch.float64)
     bias = torch.randn(2, generator=make, dtype=torch.float64)
-    aligned = slow_align(features, SEGMENTS, OWNER, 5, 0.5, 3)
+    aligned = slow_align(features, SEGMENTS, OWNER, 5, 0.5, samples)
     expected = torch.einsum("nck,kco->no", aligned, weight) + bias
     torch.testing.assert_close(align_project(features, pattern, OWNER, weight, bias), expected, rtol=1e-10, atol=1e-10)
     without = align_project(features, pattern, OWNER, weight)
     torch.testing.assert_close(without, expected - bias, rtol=1e-10, atol=1e-10)
 
 
-def test_gradients() -> None:
+@pytest.mark.parametrize("samples", [2, None])
+def test_gradients(monkeypatch: pytest.MonkeyPatch, samples: int | None) -> None:
+    monkeypatch.setattr("untrimmed.layers.align._MANY", 16 if samples else 1)
     features = some_features()[:, :2, :7].clone().requires_grad_()
-    pattern = AlignPattern(torch.tensor([[0, 3], [1.5, 6], [4, 7.0]]), 3, 0.5, 2)
+    pattern = AlignPattern(torch.tensor([[0, 3], [1.5, 6], [4, 7.0]]), 3, 0.5, samples)
     owner = torch.tensor([1, 0, 1])
     weight = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
@@ -117,13 +145,14 @@ def test_selected_segments_give_their_rows() -> None:
     torch.testing.assert_close(sgalign(features, pattern.select(rows), OWNER[rows]), whole[rows], rtol=0, atol=0)
 
 
-def test_no_segment_and_one_step() -> None:
+@pytest.mark.parametrize("samples", [4, None])
+def test_no_segment_and_one_step(samples: int | None) -> None:
     layer = AlignProject(3, 4, 2)
-    none = AlignPattern(torch.empty(0, 2), 2)
+    none = AlignPattern(torch.empty(0, 2), 2, 0.5, samples)
     owner = torch.empty(0, dtype=torch.int64)
     assert layer(torch.randn(2, 3, 5), none, owner).shape == (0, 4)
     assert sgalign(torch.randn(2, 3, 5), none, owner).shape == (0, 3, 2)
-    one = AlignPattern(torch.tensor([[0.0, 1.0]]), 2)
+    one = AlignPattern(torch.tensor([[0.0, 1.0]]), 2, 0.5, samples)
     features = torch.randn(1, 3, 1)
     assert layer(features, one, torch.tensor([0])).shape == (1, 4)
     assert torch.isfinite(sgalign(features, one, torch.tensor([0]))).all()
@@ -153,3 +182,25 @@ def test_what_does_not_fit_is_refused() -> None:
         sgalign(features[0], pattern, OWNER)
     with pytest.raises(ValueError, match=r"expected \(4, 3, C_out\)"):
         align_project(features, pattern, OWNER, torch.zeros(4, 2, 5))
+
+
+def test_vectors_of_lengths() -> None:
+    layer = LengthVector(2)
+    assert not layer(torch.tensor([1.0, 7.0])).any()
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(17.0)[:, None] * torch.tensor([1.0, 10.0]))
+    found = layer(torch.tensor([0.5, 1.0, 2.0, 3.0, 32.0, 2.0**20]))
+    expected = torch.tensor([0.0, 0.0, 1.0, math.log2(3), 5.0, 16.0])
+    torch.testing.assert_close(found, expected[:, None] * torch.tensor([1.0, 10.0]))
+    assert layer(torch.empty(0)).shape == (0, 2)
+    # Only the vectors around a length learn from it.
+    layer.zero_grad()
+    layer(torch.tensor([3.0])).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad[:, 0].nonzero()[:, 0].tolist() == [1, 2]
+    lengths = torch.tensor([1.0, 5.0, 300.0], dtype=torch.float64)
+    double = LengthVector(2).double()
+    assert torch.autograd.gradcheck(
+        lambda w: torch.func.functional_call(double, {"weight": w}, (lengths,)),
+        (torch.randn(17, 2, dtype=torch.float64, requires_grad=True),),
+    )

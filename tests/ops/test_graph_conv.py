@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from untrimmed.layers.graph import GraphConv, cosine_attention, graph_conv
+from untrimmed.layers.graph import GraphConv, cosine_attention, graph_conv, neighbour_mean
+from untrimmed.layers.portable import portable_operators
 
 
 def slow_conv(
@@ -53,6 +54,17 @@ def test_equation_1_by_a_loop(with_bias: bool, attended: bool) -> None:
     torch.testing.assert_close(found, slow_conv(features, indices, valid, weight, bias, attention))
 
 
+def test_the_share_of_missing_neighbours_keeps_double_precision() -> None:
+    # Three of four neighbours of value 1: 4/3 of their sum, 3, and the step itself is 0.
+    features = torch.ones(1, 1, 5, dtype=torch.float64)
+    features[0, 0, 4] = 0
+    indices = torch.tensor([0, 1, 2, 3]).expand(1, 5, 4)
+    valid = torch.tensor([True, True, True, False]).expand(1, 5, 4)
+    attention = torch.full(valid.shape, 0.1, dtype=torch.float64)
+    found = graph_conv(features, indices, valid, torch.tensor([[0.0, 1.0]], dtype=torch.float64), None, attention)
+    assert float(found[0, 0, 4]) == pytest.approx(0.4, rel=1e-15)
+
+
 def test_a_table_of_known_values() -> None:
     # Three steps of one channel, 1, 10 and 100; W gives the step plus twice the difference.
     features = torch.tensor([[[1.0, 10.0, 100.0]]])
@@ -63,7 +75,12 @@ def test_a_table_of_known_values() -> None:
     assert found[0, 0].tolist() == [219.0, -6.0, -100.0]
 
 
-def test_attention_by_a_loop() -> None:
+@pytest.mark.parametrize("dense", [0, 64])
+@pytest.mark.parametrize("block", [1, 20, 2**19])
+def test_attention_by_a_loop(monkeypatch: pytest.MonkeyPatch, dense: int, block: int) -> None:
+    # By edges, or by all products in blocks of rows.
+    monkeypatch.setattr("untrimmed.layers.graph._DENSE", dense)
+    monkeypatch.setattr("untrimmed.layers.graph._CPU_BLOCK", block)
     features, indices, valid = some_graph()
     features[1, :, 3] = 0
     found = cosine_attention(features, indices, valid)
@@ -76,7 +93,24 @@ def test_attention_by_a_loop() -> None:
                 assert float(found[b, i, slot]) == pytest.approx(expected if valid[b, i, slot] else 0.0, abs=1e-12)
 
 
-def test_gradients() -> None:
+def test_the_mean_of_neighbours_by_a_loop() -> None:
+    features, indices, valid = some_graph()
+    found = neighbour_mean(features, indices, valid)
+    for b in range(2):
+        for i in range(features.shape[2]):
+            counted = [i, *(int(indices[b, i, slot]) for slot in range(3) if valid[b, i, slot])]
+            expected = sum(features[b, :, j] for j in counted) / len(counted)
+            torch.testing.assert_close(found[b, :, i], expected)
+    with portable_operators():
+        torch.testing.assert_close(neighbour_mean(features, indices, valid), found)
+    assert torch.autograd.gradcheck(lambda x: neighbour_mean(x, indices, valid), (features.requires_grad_(),))
+    none = torch.zeros(1, 1, 2, dtype=torch.int64)
+    assert neighbour_mean(torch.tensor([[[3.0]]]), none, none.bool()).tolist() == [[[3.0]]]
+
+
+@pytest.mark.parametrize("dense", [0, 64])
+def test_gradients(monkeypatch: pytest.MonkeyPatch, dense: int) -> None:
+    monkeypatch.setattr("untrimmed.layers.graph._DENSE", dense)
     features, indices, valid = some_graph(5, 2)
     weight = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)

@@ -113,11 +113,28 @@ def test_masked_batch_norm_has_gradients() -> None:
 def test_interpolation_holds_the_last_valid_value() -> None:
     features = torch.tensor([[[2.0, 4.0, 6.0, 99.0]]])
     mask = torch.tensor([[True, True, True, False]])
-    whole = F.interpolate(features[..., :3], scale_factor=4.0, mode="linear")
     found = finer(features, mask, 4)
-    torch.testing.assert_close(found[..., :12], whole)
-    assert found[0, 0, 13].item() == pytest.approx(6.0)
+    assert found[0, 0].tolist() == pytest.approx([2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6, 6, 6, 0, 0, 0, 0])
     assert torch.equal(finer(features, mask, 1), features)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("strides", [(2,), (2, 2), (2, 2, 2), (1, 2, 1)])
+def test_strided_convolutions_and_interpolation_move_nothing(strides: tuple[int, ...]) -> None:
+    """Symmetric kernels on a ramp, down and up again: a step keeps its value, where none was made up at the ends."""
+    steps, stride = 64, math.prod(strides)
+    current = torch.arange(float(steps))[None, None]
+    for each in strides:
+        current = F.conv1d(current, torch.tensor([[[0.25, 0.5, 0.25]]]), stride=each, padding=1)
+    found = finer(current, torch.ones(1, steps // stride, dtype=torch.bool), stride)[0, 0]
+    inside = slice(3 * stride, steps - 3 * stride)
+    torch.testing.assert_close(found[inside], torch.arange(float(steps))[inside])
+
+
+def test_interpolation_has_gradients() -> None:
+    features = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, True, False], [True, False, False, False]])
+    assert torch.autograd.gradcheck(lambda x: finer(x, mask, 4), (features,))
 
 
 def test_a_cell_is_valid_if_any_of_its_steps_is() -> None:
@@ -166,11 +183,11 @@ def slow_conv(rows: Tensor, conv: nn.Conv1d, stride: int) -> Tensor:
 
 
 def slow_finer(rows: Tensor, cells: int, steps: int) -> Tensor:
-    """The first ``cells`` columns at ``steps`` steps, linearly; at the ends the nearer column is held."""
+    """The first ``cells`` columns at ``steps`` steps, linearly, column i at step ``stride * i``; the last is held."""
     stride = -(-steps // rows.shape[1])
     columns = []
     for t in range(steps):
-        place = min(max((t + 0.5) / stride - 0.5, 0.0), cells - 1.0)
+        place = min(t / stride, cells - 1.0)
         low = math.floor(place)
         high = min(low + 1, cells - 1)
         columns.append(rows[:, low] * (1 - place + low) + rows[:, high] * (place - low))

@@ -66,13 +66,17 @@ def make_detector(name: str = "vsgn", settings: dict[str, Any] = SETTINGS) -> De
     return Detector(method, recipe, ("jump", "wave"), 6, statistics, {"name": "made up"}, GRID)
 
 
-@pytest.fixture(scope="module", params=["vsgn", "segtad", "segtad without graph"])
+@pytest.fixture(scope="module", params=["vsgn", "segtad", "segtad without graph", "segtad all"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, Path]:
     detector = {
         "vsgn": lambda: make_detector(),
         "segtad": lambda: make_detector("segtad", SEGTAD),
         "segtad without graph": lambda: make_detector("segtad", {**SEGTAD, "pdn": "conv", "branches": ["atrous"]}),
+        "segtad all": lambda: make_detector("segtad", {**SEGTAD, "semantic": True, "bins": 2, "bin_samples": None}),
     }[request.param]()
+    for name, weight in detector.method.named_parameters():
+        if name == "pdn.length.weight":
+            torch.nn.init.normal_(weight)  # zero before training
     return detector, export_onnx(detector, tmp_path_factory.mktemp("onnx") / "model.onnx")
 
 

@@ -1,7 +1,8 @@
 """SGAlign: features of segments of any length, as a fixed number of bins (G-TAD, Xu et al., CVPR 2020, section 3.3).
 
 A segment ``[s, e)`` of length d is looked at together with its surroundings, ``[s - x d, e + x d)``. That region is cut
-into equal bins; in each bin the features are read at evenly spread positions and averaged::
+into equal bins; in each bin the features are read at evenly spread positions, a fixed number or one a step, and
+averaged::
 
     region      s - x d        s                            e        e + x d
                 |--------------|============================|--------------|
@@ -33,6 +34,9 @@ from untrimmed.layers.portable import portable
 _TABLE = 2**20
 """Projected values that are held at once: few enough that they stay in a processor's cache."""
 
+_MANY = 16
+"""Reads of a bin above which those of weight 0 are left out: tables are as wide as the longest segment needs."""
+
 
 class AlignPattern:
     """Which steps the bins of segments read, and with which weight.
@@ -41,22 +45,24 @@ class AlignPattern:
         segments: (N, 2) in steps, start not after end.
         bins: number of bins, at least 1.
         extension: x, by how many lengths the region is longer than the segment at either side, at least 0.
-        samples: positions read in each bin, at least 1.
+        samples: positions read in each bin, at least 1; None: of each segment as many as a bin has steps, rounded up,
+            so that no step within the region is missed.
 
     Attributes:
         first: (N,) int64, the step in which each segment starts.
         shape_of: (N,) int64, its row in the two tables.
-        offsets: (S, bins, 2 samples) int64, which steps are read, counted from ``first``.
-        weights: (S, bins, 2 samples) float64, their weights.
+        offsets: (S, bins, R) int64, which steps are read, counted from ``first``; R is 2 samples. Where None, R is two
+            more than the most samples of any segment, as neighbouring samples share steps.
+        weights: (S, bins, R) float64, their weights.
 
     Raises:
         ValueError: for a value outside its range, or another shape.
     """
 
-    def __init__(self, segments: Tensor, bins: int, extension: float = 0.5, samples: int = 4) -> None:
+    def __init__(self, segments: Tensor, bins: int, extension: float = 0.5, samples: int | None = 4) -> None:
         if segments.ndim != 2 or segments.shape[1] != 2:
             raise ValueError(f"{segments.shape = }, expected (N, 2)")
-        if bins < 1 or samples < 1 or extension < 0:
+        if bins < 1 or (samples is not None and samples < 1) or extension < 0:
             raise ValueError(f"{bins = }, {samples = }, {extension = }: expected at least 1, 1 and 0")
         start, end = segments.double().unbind(-1)
         wrong = ~(segments.isfinite().all(-1) & (start <= end))
@@ -69,13 +75,26 @@ class AlignPattern:
         first = start.floor()
         shapes, self.shape_of = torch.unique(torch.stack((start - first, end - start), -1), dim=0, return_inverse=True)
         self.first = first.long()
-        share = (torch.arange(bins * samples, device=segments.device, dtype=torch.float64) + 0.5) / (bins * samples)
-        position = shapes[:, :1] + (share * (1 + 2 * extension) - extension) * shapes[:, 1:] - 0.5
-        low = position.floor()
-        upper = position - low
-        form = (len(shapes), bins, 2 * samples)
-        self.offsets = torch.stack((low, low + 1), -1).long().view(form)
-        self.weights = (torch.stack((1 - upper, upper), -1) / samples).view(form)
+        offset, region = shapes[:, 0] - extension * shapes[:, 1], (1 + 2 * extension) * shapes[:, 1]
+        if samples is not None:
+            low, upper = _samples(offset, region, bins, samples)
+            form = (len(shapes), bins, 2 * samples)
+            self.offsets = torch.stack((low, low + 1), -1).view(form)
+            self.weights = (torch.stack((1 - upper, upper), -1) / samples).view(form)
+            return
+        counts = (region / bins).ceil().clamp(min=1).long()
+        most = int(counts.max()) + 2 if len(counts) else 2
+        self.offsets = torch.zeros(len(shapes), bins, most, dtype=torch.int64, device=segments.device)
+        self.weights = self.offsets.double()
+        for count in counts.unique().tolist():
+            rows = (counts == count).nonzero()[:, 0]
+            low, upper = _samples(offset[rows], region[rows], bins, count)
+            # Samples are a step apart at most, so those of a bin read one step after the other.
+            own = low[..., :1]
+            weights = torch.zeros(len(rows), bins, most, dtype=torch.float64, device=segments.device)
+            weights.scatter_add_(2, low - own, 1 - upper).scatter_add_(2, low - own + 1, upper)
+            self.offsets[rows] = own + torch.arange(most, device=segments.device)
+            self.weights[rows] = weights / count
 
     def __len__(self) -> int:
         return len(self.shape_of)
@@ -96,12 +115,31 @@ class AlignPattern:
         """What some of the bins read of a video of so many steps.
 
         Returns:
-            (N, b, 2 samples) int64 steps, within the video, and their weights, 0 for those that lay outside.
+            (N, b, R) int64 steps, within the video, and their weights, 0 for those that lay outside.
         """
         read = self.first[:, None, None] + self.offsets[:, bins][self.shape_of]
         inside = (read >= 0) & (read < steps)
         weights = self.weights[:, bins].to(dtype)[self.shape_of] * inside
         return read.clamp_(0, steps - 1), weights
+
+
+def _samples(offset: Tensor, region: Tensor, bins: int, count: int) -> tuple[Tensor, Tensor]:
+    """(S, bins, count) the steps below the positions read in regions (S,), and the share of the step after each."""
+    share = (torch.arange(bins * count, device=offset.device, dtype=torch.float64) + 0.5) / (bins * count)
+    position = (offset[:, None] + share * region[:, None] - 0.5).view(-1, bins, count)
+    low = position.floor()
+    return low.long(), position - low
+
+
+def _gathered(values: Tensor, read: Tensor, weights: Tensor, ragged: bool) -> Tensor:
+    """(N, C): of values (M, C), those of some rows (N, R), times their weights (N, R); ``ragged`` leaves out those of
+    weight 0."""
+    if not ragged:
+        return F.embedding_bag(read, values, per_sample_weights=weights, mode="sum")
+    kept = weights != 0
+    counts = kept.sum(1)
+    first = counts.cumsum(0) - counts
+    return F.embedding_bag(read[kept], values, first, per_sample_weights=weights[kept], mode="sum")
 
 
 def _check_owner(features: Tensor, pattern: AlignPattern, owner: Tensor) -> None:
@@ -133,7 +171,7 @@ def sgalign(features: Tensor, pattern: AlignPattern, owner: Tensor) -> Tensor:
         rows = widened(features).mT.reshape(batch * steps, channels)
         read, weights = pattern.taps(slice(None), steps, rows.dtype)
         read += owner[:, None, None] * steps
-        aligned = F.embedding_bag(read.flatten(0, 1), rows, per_sample_weights=weights.flatten(0, 1), mode="sum")
+        aligned = _gathered(rows, read.flatten(0, 1), weights.flatten(0, 1), read.shape[-1] > _MANY)
     return aligned.view(len(pattern), pattern.bins, channels).mT
 
 
@@ -180,7 +218,7 @@ def _some_bins(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tenso
     read, weights = pattern.taps(bins, steps, rows.dtype)
     read += owner[:, None, None] * steps
     read = read.mul_(count).add_(torch.arange(count, device=rows.device)[:, None])
-    return F.embedding_bag(read.flatten(1), projected, per_sample_weights=weights.flatten(1), mode="sum")
+    return _gathered(projected, read.flatten(1), weights.flatten(1), pattern.offsets.shape[-1] > _MANY)
 
 
 def _bin_by_bin(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int) -> Tensor:
@@ -214,3 +252,24 @@ class AlignProject(nn.Module):
     def forward(self, features: Tensor, pattern: AlignPattern, owner: Tensor) -> Tensor:
         """Features (B, C, T), the pattern of N segments and the window (N,) of each -> (N, C_out)."""
         return align_project(features, pattern, owner, self.weight, self.bias)
+
+
+class LengthVector(nn.Module):
+    """What the length of a segment adds to its aligned features, which look the same at every scale: a vector of each
+    power of two, linear in the logarithm of the length between two of them. All are zero at first.
+
+    Args:
+        channels: C.
+    """
+
+    OCTAVES = 16
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(self.OCTAVES + 1, channels))
+
+    def forward(self, length: Tensor) -> Tensor:
+        """Lengths (N,) in steps -> (N, C); below one step and above the last octave it is held."""
+        place = length.log2().clamp(0, self.OCTAVES)
+        knots = torch.arange(self.OCTAVES + 1, device=length.device, dtype=length.dtype)
+        return (1 - (place[:, None] - knots).abs()).clamp(min=0).to(self.weight.dtype) @ self.weight

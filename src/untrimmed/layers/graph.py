@@ -29,6 +29,9 @@ _CPU_BLOCK = 2**19
 _BLOCK = 2**24
 """Distances computed at once elsewhere: enough to occupy a GPU, in 0.5 GB."""
 
+_DENSE = 64
+"""Steps for each neighbour up to which all products of :func:`cosine_attention` cost less than those of the edges."""
+
 _INFINITE = 0x7F800000
 """The bits of the float32 infinity; those of a finite number that is not negative are lower, and in its order."""
 _INDEX = 0xFFFFFFFF
@@ -212,7 +215,7 @@ def _neighbour_max(values: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
     batch, steps, channels = values.shape
     # A neighbour that does not count is replaced by one that does: the maximum stays, and nothing needs masking.
     first = indices.gather(2, valid.to(torch.uint8).argmax(2, keepdim=True))
-    rows = torch.where(valid, indices, first) + steps * torch.arange(batch, device=values.device)[:, None, None]
+    rows = _rows_of(torch.where(valid, indices, first))
     if portable():
         flat = values.reshape(-1, channels)
         lent = [flat.index_select(0, column) for column in rows.flatten(0, 1).unbind(1)]
@@ -316,8 +319,8 @@ def graph_conv(
         weight = weight.to(rows.dtype)
         own, difference = weight[:, :channels], weight[:, channels:]
         shares = valid.to(rows.dtype) if attention is None else attention.to(rows.dtype) * valid
-        shares = shares * (indices.shape[2] / valid.sum(-1, keepdim=True).clamp(min=1)).to(rows.dtype)
-        lenders = (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1)
+        shares = shares * (indices.shape[2] / valid.sum(-1, keepdim=True).clamp(min=1).to(rows.dtype))
+        lenders = _rows_of(indices).flatten(0, 1)
         lent = F.linear(rows, difference).reshape(batch * steps, -1)
         surrounding = _weighted_sum(lent, lenders, shares.flatten(0, 1)).view(batch, steps, -1)
         itself = F.linear(rows, own - difference, None if bias is None else bias.to(rows.dtype))
@@ -332,18 +335,43 @@ def _weighted_sum(values: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return total
 
 
+def neighbour_mean(features: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+    """The mean of each step and its neighbours: (B, C, N), (B, N, K) and which of them count -> (B, C, N), float32 at
+    least."""
+    _check_edges(features, indices, valid)
+    batch, channels, steps = features.shape
+    with torch.autocast(features.device.type, enabled=False):
+        rows = widened(features).mT
+        shares = valid.to(rows.dtype) / (1 + valid.sum(-1, keepdim=True)).to(rows.dtype)
+        lenders = _rows_of(indices).flatten(0, 1)
+        lent = _weighted_sum(rows.reshape(batch * steps, channels), lenders, shares.flatten(0, 1))
+        return (lent.view(rows.shape) + rows * (1 - shares.sum(-1, keepdim=True))).mT
+
+
 def cosine_attention(features: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
     """``x_i x_j / (|x_i| |x_j|)`` for every edge (SegTAD, section 3.3): (B, C, N), (B, N, K) -> (B, N, K).
 
-    0 where a feature is 0 and where an edge does not count.
+    0 where a feature is 0 and where an edge does not count. Where each step has many of the others for neighbours, all
+    products are computed, some rows at a time, and those of edges kept.
     """
     _check_edges(features, indices, valid)
-    batch, _, steps = features.shape
-    rows = F.normalize(features.mT, dim=-1).flatten(0, 1)
-    neighbours = (indices + steps * torch.arange(batch, device=features.device)[:, None, None]).flatten(0, 1)
-    # One neighbour of every step after the other: the (N, K, C) rows never stand side by side.
-    columns = [(rows * rows.index_select(0, column)).sum(-1) for column in neighbours.unbind(1)]
-    return torch.stack(columns, -1).view(indices.shape) * valid
+    steps, k = indices.shape[1:]
+    with torch.autocast(features.device.type, enabled=False):
+        unit = F.normalize(features.mT, dim=-1)
+        if steps <= _DENSE * k and not portable():
+            size = max(1, (_CPU_BLOCK if unit.device.type == "cpu" else _BLOCK) // max(1, len(unit) * steps))
+            parts = [slice(first, first + size) for first in range(0, steps, size)]
+            products = [(unit[:, part] @ unit.mT).gather(2, indices[:, part]) for part in parts]
+            return torch.cat(products, 1) * valid
+        rows, neighbours = unit.flatten(0, 1), _rows_of(indices).flatten(0, 1)
+        # One neighbour of every step after the other: the (N, K, C) rows never stand side by side.
+        columns = [(rows * rows.index_select(0, column)).sum(-1) for column in neighbours.unbind(1)]
+        return torch.stack(columns, -1).view(indices.shape) * valid
+
+
+def _rows_of(indices: Tensor) -> Tensor:
+    """Neighbours (B, N, K) within each sample as rows of the (B N) steps of all."""
+    return indices + indices.shape[1] * torch.arange(indices.shape[0], device=indices.device)[:, None, None]
 
 
 class GraphConv(nn.Module):

@@ -60,13 +60,21 @@ def any_of(mask: Tensor, stride: int) -> Tensor:
 
 def finer(features: Tensor, mask: Tensor, stride: int) -> Tensor:
     """Linear interpolation to ``stride`` times as many steps, from valid cells alone: (B, C, T), (B, T) -> (B, C, T
-    stride). Beside an invalid cell the nearer valid one is held, as at the ends."""
+    stride). Beside an invalid cell the nearer valid one is held, as after the last.
+
+    Cell i stands at step ``stride * i``: there a convolution of kernel 3, padding 1 and that stride looks, also one of
+    several whose strides multiply to it. (Cells by halves, the middle of their steps, would be read early by half of
+    ``stride - 1`` steps.)
+    """
     if stride == 1:
         return features
-    grow = {"scale_factor": float(stride), "mode": "linear", "align_corners": False}
-    share = F.interpolate(mask[:, None].to(features.dtype), **grow)  # type: ignore[arg-type]
-    values: Tensor = F.interpolate(masked(features, mask), **grow)  # type: ignore[arg-type]
-    return values / share.clamp(min=0.25 / stride)
+    share = torch.arange(stride, device=features.device, dtype=features.dtype) / stride
+    valid = mask[:, None].to(features.dtype)
+    values, weights = (
+        (each[..., None] * (1 - share) + F.pad(each[..., 1:], (0, 1))[..., None] * share).flatten(-2)
+        for each in (features * valid, valid)
+    )
+    return values / weights.clamp(min=0.5 / stride)
 
 
 class ParallelAtrousGraph(nn.Module):

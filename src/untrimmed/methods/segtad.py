@@ -15,7 +15,9 @@ There is no released code. What the paper leaves open, and how it is settled
 - K of the snippet graph is 4, the K of the other graph; a step is not its own neighbour (Eq. 1 has its own term). Its
   edges have a direction: A sums over the K nearest of a step. The paper says "connected" of both; with both directions
   a step that many others resemble would sum over all of them, hundreds of times what the others sum over.
-- The highway has a quarter of the steps: it is interpolated too. Interpolation holds the last valid value at the end.
+- The highway has a quarter of the steps: it is interpolated too. A cell of a strided convolution is interpolated from
+  the step where that convolution looks, cell i of stride 8 from step 8 i (by halves, as is common, it would be read 3.5
+  steps early); the last valid value is held at the end.
 - Background is one more class, the last: without it Eq. 3 could not say that nothing happens.
 - A step is inside an action if its centre is; an action between two centres has the step of its middle. A step inside
   two actions has the class of the shorter, as the longer is seen at its other steps. Start and end labels are those of
@@ -24,8 +26,12 @@ There is no released code. What the paper leaves open, and how it is settled
   (``windows: {coverage: 0, whole_targets: true}`` where they slide): the window's edge is no boundary, the steps are
   not background, and tIoU is that with the action itself.
 - Eq. 5 is the sum of both lines. Its labels are not balanced, since the equation has no weights for that.
-- SGAlign: G-TAD's region, half a length to either side, 32 bins, and a linear map to C' with ReLU. Attention is the
-  cosine of these features d, as the paper writes it, in all three layers.
+- SGAlign: G-TAD's region, half a length to either side, 32 bins, and a linear map to C' with ReLU. G-TAD aligns, beside
+  the steps, the mean of the three nearest of each by features (itself one of them), in 4 more bins on ActivityNet.
+  SegTAD's text says that proposals are "extracted from video features Y", and its graph of steps is one of eighths that Y
+  has behind it: the steps alone are the default, ``semantic`` adds the mean. Four samples a bin; G-TAD's released code
+  takes as many as a bin has steps, rounded up (``bin_samples: null``).
+- Attention is the cosine of these features d, as the paper writes it, in all three layers.
 - Neighbours of a proposal overlap it; ties of tIoU, frequent on a grid, go to the lower number (by start, then length),
   so that the graph is the same everywhere. With centre distance the nearer length comes first: many share a centre.
 - Sampling: seeds are drawn without replacement; where there are fewer positives (or negatives) than half, the others
@@ -42,6 +48,11 @@ segmentation: a proposal's score is ``s1 * s2`` times the mean over its steps of
 segmentation loss is off or binary (Tables 3 and 4) the classifier of steps still learns, but on features that pass no
 gradient back, so that the rows differ in what supervises the features and labels exist in all.
 
+Departure, on by default: ``length_input``. Aligned features look the same at every scale, so PDN cannot tell one second
+of a long action from a quarter of it, and half of what it learns from are positives, which are long: on 50Salads one
+second alone was given a first score of 0.33 on average where the truth is 0.05. The aligned features are therefore told
+the length (:class:`untrimmed.layers.align.LengthVector`, zero at first). ``length_input: false`` is the paper's way.
+
 For short actions, off by default: ``strides`` (the paper's eighth of the steps is too coarse where an action has
 five), ``max_proposal`` (with a fine grid the number of proposals grows as window times longest, not as its square),
 ``balanced`` (a long action has hundreds of positive proposals and a short one ten; drawn evenly, the short would never
@@ -53,7 +64,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,8 +72,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch
-from untrimmed.layers.align import AlignPattern, AlignProject
-from untrimmed.layers.graph import GraphConv, cosine_attention
+from untrimmed.layers.align import AlignPattern, AlignProject, LengthVector
+from untrimmed.layers.graph import GraphConv, cosine_attention, knn_graph, neighbour_mean
 from untrimmed.layers.matching import Instances, pad_instances
 from untrimmed.layers.proposal_grid import ProposalGrid, Similarity
 from untrimmed.layers.segmentation import Branch, FrameLabels, Hourglass, ParallelAtrousGraph, frame_labels
@@ -96,12 +107,16 @@ class Config(BaseModel):
     max_proposal: float | None = Field(None, gt=0, description="longest proposal in steps; None: as long as the window")
     proposal_channels: int = Field(256, ge=1, description="of the proposal network")
     bins: int = Field(32, ge=1, description="of SGAlign")
-    bin_samples: int = Field(4, ge=1, description="positions read in each bin")
+    bin_samples: int | None = Field(4, ge=1, description="positions read in each bin; None: one a step, rounded up")
+    semantic: bool = Field(False, description="SGAlign also of the mean of the steps most similar to each step")
+    semantic_neighbours: int = Field(3, ge=2, description="steps in that mean, the step itself among them")
+    semantic_bins: int = Field(4, ge=1, description="of its alignment")
     context: float = Field(0.5, ge=0, description="what SGAlign sees to either side, in lengths of the proposal")
     pdn: Literal["graph", "conv"] = Field("graph", description="layers of the proposal network (Table 7)")
     pdn_layers: int = Field(3, ge=1)
     proposal_neighbours: int = Field(4, ge=1, description="K of the graph over proposals")
     similarity: Similarity = Field("tiou", description="of proposals: tiou or center (Table 8)")
+    length_input: bool = Field(True, description="departure: PDN is told the length of a proposal")
     seeds: int = Field(50, ge=2, description="M0, seeds of the sampled neighbourhoods of a window")
     balanced: bool = Field(False, description="departure: positive seeds are drawn evenly from instances")
     tiou_positive: float = Field(0.5, gt=0, lt=1, description="tau, above which a proposal is a positive")
@@ -136,6 +151,25 @@ class EdgeHead(nn.Module):
         return logits
 
 
+class Wires(NamedTuple):
+    """N proposals of a batch as the network takes them.
+
+    Attributes:
+        pattern: what each reads of the features.
+        mean_pattern: what it reads of the mean of similar steps; another number of bins.
+        length: (N,) float32, in steps.
+        owner: (N,) int64, the window of each.
+        indices, valid: (N, K), which of them are neighbours, and which of these count.
+    """
+
+    pattern: AlignPattern
+    mean_pattern: AlignPattern
+    length: Tensor
+    owner: Tensor
+    indices: Tensor
+    valid: Tensor
+
+
 class ProposalNetwork(nn.Module):
     """PDN (section 3.3): aligned features, layers of edge convolutions, two logits per proposal (Eq. 9)."""
 
@@ -144,30 +178,38 @@ class ProposalNetwork(nn.Module):
         channels = config.proposal_channels
         self.align = AlignProject(config.channels, channels, config.bins)
         graph = config.pdn == "graph"
+        self.align_mean = AlignProject(config.channels, channels, config.semantic_bins) if config.semantic else None
+        self.neighbours = config.semantic_neighbours - 1
+        self.length = LengthVector(channels) if config.length_input else None
         self.layers = nn.ModuleList(
             GraphConv(channels, channels) if graph else nn.Linear(channels, channels) for _ in range(config.pdn_layers)
         )
         self.graph = graph
         self.out = nn.Linear(channels, 2)
 
-    def forward(self, features: Tensor, pattern: AlignPattern, owner: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, wires: Wires) -> Tensor:
         """Score N proposals of a batch.
 
         Args:
             features: (B, C, T).
-            pattern: of the proposals.
-            owner: (N,) the window of each.
-            indices, valid: (N, K), which of them are neighbours, and which of these count.
+            mask: (B, T) bool.
+            wires: of the proposals.
 
         Returns:
             (N, 2) logits of s1 and s2.
         """
-        nodes = F.relu(self.align(features, pattern, owner))
+        nodes = self.align(features, wires.pattern, wires.owner)
+        if self.align_mean is not None:
+            similar = neighbour_mean(features, *knn_graph(features, self.neighbours, mask))
+            nodes = nodes + self.align_mean(similar, wires.mean_pattern, wires.owner)
+        if self.length is not None:
+            nodes = nodes + self.length(wires.length)
+        nodes = F.relu(nodes)
         if not self.graph:
             for layer in self.layers:
                 nodes = F.relu(layer(nodes))
         elif nodes.shape[0]:
-            current, edges = nodes.mT[None], (indices[None], valid[None])
+            current, edges = nodes.mT[None], (wires.indices[None], wires.valid[None])
             attention = cosine_attention(current, *edges)
             for layer in self.layers:
                 current = F.relu(layer(current, *edges, attention))
@@ -177,11 +219,10 @@ class ProposalNetwork(nn.Module):
 
 
 @lru_cache(maxsize=8)
-def _proposals(
-    steps: int, step: int, longest: float | None, bins: int, context: float, samples: int, device: torch.device
-) -> tuple[ProposalGrid, AlignPattern]:
-    grid = ProposalGrid(steps, step, longest, device)
-    return grid, AlignPattern(grid.segments, bins, context, samples)
+def _proposals(steps: int, config: Config, device: torch.device) -> tuple[ProposalGrid, AlignPattern, AlignPattern]:
+    grid = ProposalGrid(steps, config.grid_step, config.max_proposal, device)
+    both = (config.bins, config.semantic_bins)
+    return grid, *(AlignPattern(grid.segments, bins, config.context, config.bin_samples) for bins in both)
 
 
 class SegTAD(nn.Module):
@@ -224,8 +265,12 @@ class SegTAD(nn.Module):
         """What :meth:`forward` gives in evaluation, with what depends on the mask alone computed before. All shapes
         follow from those of the arguments, so the network can be recorded."""
         features, raw = self._look(batch)
-        pattern = AlignPattern.of(*(wiring[name] for name in ("first", "shape_of", "offsets", "weights")))
-        logits = self.pdn(features, pattern, wiring["owner"], wiring["indices"], wiring["valid"])
+        patterns = (
+            AlignPattern.of(*(wiring[name] for name in ("first", "shape_of", offsets, weights)))
+            for offsets, weights in (("offsets", "weights"), ("mean_offsets", "mean_weights"))
+        )
+        rest = (wiring[name] for name in ("length", "owner", "indices", "valid"))
+        logits = self.pdn(features, batch.mask, Wires(*patterns, *rest))
         scores = torch.cat((logits, logits.new_zeros(1, 2)))[wiring["place"]]
         return {**raw, "scores": scores.movedim(-1, 1)}
 
@@ -234,25 +279,28 @@ class SegTAD(nn.Module):
         """The proposals of a batch, what they read and their graph, from the mask (B, T) bool.
 
         Returns:
-            Of the N proposals within the video: ``owner`` (N,), the window of each; ``first`` (N,) and ``shape_of``
-            (N,), the step where it starts and its row in ``offsets`` and ``weights`` (S, bins, 2 samples), see
-            :class:`untrimmed.layers.align.AlignPattern`; ``indices`` and ``valid`` (N, K), its neighbours among the N,
-            and which of them count. Of all M of a window: ``place`` (B, M), which of the N each is, N for none.
+            Of the N proposals within the video: ``length`` (N,) in steps; ``owner`` (N,), the window of each; ``first``
+            (N,) and ``shape_of`` (N,), the step where it starts and its row in ``offsets`` and ``weights`` (S, bins,
+            R), and ``mean_offsets`` and ``mean_weights`` likewise, see :class:`untrimmed.layers.align.AlignPattern`;
+            ``indices`` and ``valid`` (N, K), its neighbours among the N, and which of them count. Of all M of a window:
+            ``place`` (B, M), which of the N each is, N for none.
         """
-        grid, everyone = self._proposals(mask)
-        present = grid.present(mask)
+        present = self._proposals(mask)[0].present(mask)
         nodes = present.flatten().nonzero()[:, 0]
-        pattern, owner, indices, valid = self._wire(grid, everyone, nodes, present)
+        wires = self._wire(nodes, present, mask)
         place = nodes.new_full((present.numel(),), len(nodes))
         place[nodes] = torch.arange(len(nodes), device=nodes.device)
         return {
-            "owner": owner,
-            "first": pattern.first,
-            "shape_of": pattern.shape_of,
-            "offsets": pattern.offsets,
-            "weights": pattern.weights,
-            "indices": indices,
-            "valid": valid,
+            "length": wires.length,
+            "owner": wires.owner,
+            "first": wires.pattern.first,
+            "shape_of": wires.pattern.shape_of,
+            "offsets": wires.pattern.offsets,
+            "weights": wires.pattern.weights,
+            "mean_offsets": wires.mean_pattern.offsets,
+            "mean_weights": wires.mean_pattern.weights,
+            "indices": wires.indices,
+            "valid": wires.valid,
             "place": place.view(present.shape),
         }
 
@@ -267,21 +315,12 @@ class SegTAD(nn.Module):
             raw["inside"] = self.inside(features)
         return features, raw
 
-    def _proposals(self, mask: Tensor) -> tuple[ProposalGrid, AlignPattern]:
-        config = self.config
-        align = config.bins, config.context, config.bin_samples
-        return _proposals(mask.shape[1], config.grid_step, config.max_proposal, *align, mask.device)
+    def _proposals(self, mask: Tensor) -> tuple[ProposalGrid, AlignPattern, AlignPattern]:
+        return _proposals(mask.shape[1], self.config, mask.device)
 
-    def _score(self, features: Tensor, nodes: Tensor, present: Tensor) -> Tensor:
-        """(N, 2) logits of proposals, N nodes ``b M + m`` each given once; edges are those among them."""
-        pattern, owner, indices, valid = self._wire(*self._proposals(features[:, 0]), nodes, present)
-        logits: Tensor = self.pdn(features, pattern, owner, indices, valid)
-        return logits
-
-    def _wire(
-        self, grid: ProposalGrid, pattern: AlignPattern, nodes: Tensor, present: Tensor
-    ) -> tuple[AlignPattern, Tensor, Tensor, Tensor]:
-        """What nodes read, their windows, and their neighbours (N, K) among them and which of these count."""
+    def _wire(self, nodes: Tensor, present: Tensor, mask: Tensor) -> Wires:
+        """N nodes ``b M + m``, each given once; edges are those among them."""
+        grid, pattern, mean_pattern = self._proposals(mask)
         count = max(1, len(grid))
         k = self.config.proposal_neighbours
         indices = nodes.new_zeros(len(nodes), k)
@@ -293,7 +332,9 @@ class SegTAD(nn.Module):
             indices = place[near]
             valid = valid & (indices >= 0)
             indices = indices.clamp(min=0)
-        return pattern.select(nodes % count), nodes // count, indices, valid
+        rows = nodes % count
+        length = (grid.lengths[rows] * grid.step).float()
+        return Wires(pattern.select(rows), mean_pattern.select(rows), length, nodes // count, indices, valid)
 
     def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
         """Eq. 11, but for L_r: segmentation (Eq. 4), start and end (Eq. 5), tIoU and positive or not (Eq. 10).
@@ -307,7 +348,7 @@ class SegTAD(nn.Module):
         terms = self._segmentation(raw, truth, mask)
         for row, name in enumerate(("start", "end")):
             terms[name] = sigmoid_term(raw["edges"][:, row], truth.edges[:, row], mask, weight=config.weight_aux)
-        grid, _ = self._proposals(mask)
+        grid = self._proposals(mask)[0]
         present = grid.present(mask)
         overlap, nearest = self._overlaps(grid, instances)
         if "scores" in raw:
@@ -316,7 +357,7 @@ class SegTAD(nn.Module):
         else:
             nodes = self._sample(grid, present, overlap, nearest)
             once, place = torch.unique(nodes, return_inverse=True)
-            logits = self._score(raw["features"], once, present)[place]
+            logits = self.pdn(raw["features"], mask, self._wire(once, present, mask))[place]
         found = overlap.flatten()[nodes]
         everyone = torch.ones_like(found, dtype=torch.bool)
         positive = found > config.tiou_positive
@@ -368,7 +409,7 @@ class SegTAD(nn.Module):
         """All proposals within the video with the score ``s1 * s2``, or that times the mean probability of a class
         for the likeliest ``labels_per_proposal``; all that reach ``score_threshold``."""
         config, mask = self.config, batch.mask
-        grid, _ = self._proposals(mask)
+        grid = self._proposals(mask)[0]
         scores = raw["scores"].float().sigmoid().prod(1)[:, None]
         labels = torch.full_like(scores, -1, dtype=torch.int64)
         if not config.class_agnostic:

@@ -20,12 +20,12 @@ from untrimmed.data.windows import Window, rescaled, sliding
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.layers.align import sgalign
+from untrimmed.layers.align import AlignPattern, sgalign
 from untrimmed.layers.matching import pad_instances
 from untrimmed.losses import total
 from untrimmed.methods.catalog import method_config
 from untrimmed.methods.protocol import Method, Raw
-from untrimmed.methods.segtad import Config, SegTAD, _draw
+from untrimmed.methods.segtad import Config, SegTAD, Wires, _draw
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
 from untrimmed.training.loop import fit
@@ -168,14 +168,37 @@ def test_classes_start_and_end_are_equations_3_6_and_7() -> None:
             assert raw["edges"][b, row].tolist() == pytest.approx(slow_head(features, head), abs=1e-5)
 
 
-def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, int]]) -> Tensor:
+def slow_mean(features: Tensor, shown: int, count: int) -> Tensor:
+    """Of each of the first ``shown`` steps, the mean of itself and the ``count - 1`` steps nearest to it."""
+    result = torch.zeros_like(features)
+    for t in range(shown):
+        others = sorted((float((features[:, t] - features[:, o]).square().sum()), o) for o in range(shown) if o != t)
+        chosen = [t, *(o for _, o in others[: count - 1])]
+        result[:, t] = features[:, chosen].mean(1)
+    return result
+
+
+def slow_length(table: Tensor, length: int) -> Tensor:
+    """The vector of a length, between those of the powers of two around it."""
+    low = math.floor(math.log2(length))
+    share = math.log2(length) - low
+    return table[low] * (1 - share) + table[low + 1] * share
+
+
+def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, int]], shown: int) -> Tensor:
     """PDN on all proposals of one window: aligned features, Eq. 1 with the full matrix of attention, Eq. 9."""
     config, pdn = network.config, network.pdn
-    from untrimmed.layers.align import AlignPattern
-
-    pattern = AlignPattern(torch.tensor(proposals, dtype=torch.float32), config.bins, 0.5, config.bin_samples)
-    aligned = sgalign(features[None], pattern, torch.zeros(len(proposals), dtype=torch.int64))
-    rows = (torch.einsum("nck,kco->no", aligned, pdn.align.weight) + pdn.align.bias).relu()
+    owner, segments = torch.zeros(len(proposals), dtype=torch.int64), torch.tensor(proposals, dtype=torch.float32)
+    rows = torch.zeros(len(proposals), config.proposal_channels)
+    parts = [(features, pdn.align)]
+    if pdn.align_mean is not None:
+        parts.append((slow_mean(features, shown, config.semantic_neighbours), pdn.align_mean))
+    for source, layer in parts:
+        pattern = AlignPattern(segments, layer.weight.shape[0], 0.5, config.bin_samples)
+        rows += torch.einsum("nck,kco->no", sgalign(source[None], pattern, owner), layer.weight) + layer.bias
+    if pdn.length is not None:
+        rows += torch.stack([slow_length(pdn.length.weight, end - start) for start, end in proposals])
+    rows = rows.relu()
     matrix = torch.zeros(len(proposals), len(proposals))
     for i, own in enumerate(proposals):
         ranked = sorted(
@@ -190,8 +213,19 @@ def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, in
 
 
 @torch.no_grad()
-def test_scores_of_proposals_are_equations_1_and_9() -> None:
-    network, batch = model(), mixed_batch()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"length_input": False},
+        {},
+        {"length_input": False, "semantic": True, "semantic_bins": 3},
+        {"semantic": True, "bin_samples": None, "bins": 2},
+    ],
+)
+def test_scores_of_proposals_are_equations_1_and_9(changes: dict[str, Any]) -> None:
+    network, batch = model(**changes), mixed_batch()
+    if network.pdn.length is not None:
+        network.pdn.length.weight.normal_()
     features = network(batch)["features"]
     network.ssn.norm.mean.zero_()  # forget the training batch
     network.ssn.norm.variance.fill_(1)
@@ -201,10 +235,31 @@ def test_scores_of_proposals_are_equations_1_and_9() -> None:
     grid = slow_grid(24, network.config)
     for b, shown in enumerate((24, 17, 13)):
         there = [m for m, (_, end) in enumerate(grid) if end <= shown]
-        expected = slow_scores(network, features[b], [grid[m] for m in there])
+        expected = slow_scores(network, features[b], [grid[m] for m in there], shown)
         torch.testing.assert_close(scores[b].T[there], expected, rtol=1e-4, atol=1e-5)
         gone = [m for m in range(len(grid)) if m not in there]
         assert not scores[b].T[gone].any()
+
+
+def test_without_length_a_proposal_and_its_enlargement_look_the_same() -> None:
+    """What alignment averages away: of features that do not vary, every proposal reads the same; told their lengths,
+    the network learns to tell them apart."""
+    segments = torch.tensor([[20.0, 21.0], [20.0, 28.0], [16.0, 32.0]])
+    features, owner = torch.ones(1, 8, 48), torch.zeros(3, dtype=torch.int64)
+    mask, none = torch.ones(1, 48, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64)
+    patterns = AlignPattern(segments, 4), AlignPattern(segments, 4)
+    wires = Wires(*patterns, segments[:, 1] - segments[:, 0], owner, none, none.bool())
+    scores = model(pdn="conv", length_input=False).pdn(features, mask, wires)
+    torch.testing.assert_close(scores, scores[:1].expand(3, -1))
+    network = model(pdn="conv").pdn
+    torch.testing.assert_close(network(features, mask, wires)[0], network(features, mask, wires)[2])
+    target = torch.tensor([[0.05, 0.0], [0.4, 0.0], [0.9, 1.0]])
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        (network(features, mask, wires).sigmoid() - target).square().sum().backward()
+        optimiser.step()
+    torch.testing.assert_close(network(features, mask, wires).sigmoid(), target, rtol=0, atol=0.1)
 
 
 def slow_loss(raw: Raw, batch: Batch, config: Config) -> dict[str, tuple[float, float]]:
@@ -305,7 +360,7 @@ def test_weights_are_lambdas() -> None:
 def seeds_of(network: SegTAD, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """The nodes that the loss draws as seeds."""
     kept: list[Tensor] = []
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     original = type(grid).neighbourhoods
 
     def watch(self: Any, seeds: Tensor, *rest: Any) -> Any:
@@ -320,7 +375,7 @@ def seeds_of(network: SegTAD, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> 
 @torch.no_grad()
 def test_half_of_the_seeds_are_positive_and_what_is_missing_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
     network, batch = model(seeds=8, grid_step=1), mixed_batch()
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     seeds = seeds_of(network, batch, monkeypatch)
     assert len(seeds.unique()) == len(seeds) == 3 * 8
     assert all(grid.segments[seed % len(grid), 1] <= (24, 17, 13)[seed // len(grid)] for seed in seeds.tolist())
@@ -362,7 +417,8 @@ def test_the_training_loss_is_over_the_sampled_nodes_each_as_often_as_it_was(mon
     raw = network(batch)
     once = torch.tensor(sorted(set(nodes)))
     present = network._proposals(batch.mask)[0].present(batch.mask)
-    logits = dict(zip(once.tolist(), network._score(raw["features"], once, present).tolist(), strict=True))
+    found = network.pdn(raw["features"], batch.mask, network._wire(once, present, batch.mask))
+    logits = dict(zip(once.tolist(), found.tolist(), strict=True))
     squares = entropies = 0.0
     for node in nodes:
         targets = batch.targets[node // len(grid)].segments.tolist()
@@ -381,7 +437,7 @@ def test_balanced_seeds_come_from_short_actions_as_from_long_ones(monkeypatch: p
     shares = {}
     for balanced in (False, True):
         network = model(grid_step=1, seeds=12, balanced=balanced)
-        grid, _ = network._proposals(batch.mask)
+        grid = network._proposals(batch.mask)[0]
         short = drawn = 0
         for _ in range(20):
             segments = grid.segments[seeds_of(network, batch, monkeypatch)].tolist()
@@ -398,12 +454,11 @@ def test_a_sample_of_everything_scores_as_all_proposals_do() -> None:
     network, batch = model().eval(), mixed_batch()
     raw = network(batch)
     features = network.ssn(batch.features, batch.mask)
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     present = grid.present(batch.mask)
     nodes = present.flatten().nonzero()[:, 0]
-    torch.testing.assert_close(
-        network._score(features, nodes, present), raw["scores"].movedim(1, -1).reshape(-1, 2)[nodes]
-    )
+    found = network.pdn(features, batch.mask, network._wire(nodes, present, batch.mask))
+    torch.testing.assert_close(found, raw["scores"].movedim(1, -1).reshape(-1, 2)[nodes])
 
 
 @torch.no_grad()
@@ -411,12 +466,13 @@ def test_seeds_are_scored_as_in_inference_but_for_the_third_layer() -> None:
     """Two hops hold all that two layers of a seed look at."""
     network, batch = model(pdn_layers=2).eval(), mixed_batch()
     raw, features = network(batch), network.ssn(batch.features, batch.mask)
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     present = grid.present(batch.mask)
     seeds = torch.tensor([5, 40, 2 * len(grid) + 3])
     nodes, counted = grid.neighbourhoods(seeds, present, 2)
     once = nodes[counted].unique()
-    found = network._score(features, once, present)[torch.searchsorted(once, seeds)]
+    found = network.pdn(features, batch.mask, network._wire(once, present, batch.mask))
+    found = found[torch.searchsorted(once, seeds)]
     torch.testing.assert_close(found, raw["scores"].movedim(1, -1).reshape(-1, 2)[seeds], rtol=1e-4, atol=1e-5)
 
 
@@ -512,7 +568,7 @@ def test_detections_map_to_the_right_seconds(name: str, video: Video, window: Wi
     batch = collate([materialise(window, features, labels=window.rows * 0)])
     network = model(grid_step=1).eval()
     raw = network(batch)
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     # What a perfect network would say: the proposal nearest to the action has a high score, all others a low one.
     start, end = batch.targets[0].segments[0].round().long()
     raw["scores"] = torch.full_like(raw["scores"], -9.0)

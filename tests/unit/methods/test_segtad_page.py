@@ -6,8 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
 from untrimmed import recipe
 from untrimmed.layers.proposal_grid import ProposalGrid
+from untrimmed.segments import tiou
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "segtad.md").read_text(encoding="utf-8")
 
@@ -36,3 +40,18 @@ def test_the_numbers_of_proposals_are_right() -> None:
     assert counts == (17671, 32896, 7875)
     for count in counts:
         assert f"{count:,}" in PAGE
+
+
+def test_the_average_tiou_of_a_grid_is_as_said() -> None:
+    assert "1 - `grid_step` / (2 n)" in PAGE
+    make = torch.Generator().manual_seed(0)
+    step, length = 4, 40
+    starts = 20 + 40 * torch.rand(500, 1, generator=make, dtype=torch.float64)
+    actions = torch.cat((starts, starts + length), 1)
+    best = tiou(actions[:, None], ProposalGrid(120, step).segments.double()).amax(1)
+    assert float(best.mean()) == pytest.approx(1 - step / (2 * length), abs=0.005)
+
+
+def test_no_heading_stands_twice() -> None:
+    headings = re.findall(r"^## .*$", PAGE, re.MULTILINE)
+    assert len(set(headings)) == len(headings)
