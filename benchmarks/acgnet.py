@@ -17,9 +17,9 @@ from benchmarks.common import best_time, peak_memory, report
 from torch import Tensor
 
 from untrimmed.data.batch import Batch, Targets
-from untrimmed.methods.acgnet import ACGNet, Config, complement_graph, epm, row_normalised, sparsified
-from untrimmed.methods.acgnet import temporal_diffusion as diffusion
 from untrimmed.methods.catalog import make_method
+from untrimmed.methods.plugins.acgnet import ACGNet, Config, complement_graph, epm, row_normalised, sparsified
+from untrimmed.methods.plugins.acgnet import temporal_diffusion as diffusion
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import make_step
 from untrimmed.training.settings import OptimSettings, TrainSettings

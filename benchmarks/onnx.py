@@ -17,10 +17,10 @@ import torch
 from benchmarks.common import best_time, report
 
 from untrimmed.data.batch import Batch, Targets
-from untrimmed.export import export_onnx, load_onnx
-from untrimmed.inference import Detector
 from untrimmed.methods.catalog import make_method
-from untrimmed.recipe import load
+from untrimmed.pipeline.detector import Detector
+from untrimmed.pipeline.export import export_onnx, load_onnx
+from untrimmed.pipeline.recipe import load
 from untrimmed.timemap import TimeMap
 
 CASES = {"activitynet13/vsgn": 1280, "activitynet13/segtad": 1000}

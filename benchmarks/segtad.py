@@ -23,7 +23,7 @@ from untrimmed.layers.align import AlignPattern, align_project, sgalign
 from untrimmed.layers.graph import cosine_attention
 from untrimmed.layers.proposal_grid import ProposalGrid
 from untrimmed.losses import total
-from untrimmed.methods.segtad import Config, SegTAD
+from untrimmed.methods.dense.segtad import Config, SegTAD
 from untrimmed.segments import tiou
 from untrimmed.timemap import TimeMap
 

@@ -21,8 +21,8 @@ from benchmarks.graph import plain_conv, plain_knn
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.layers.graph import EdgeConv
 from untrimmed.losses import total
-from untrimmed.methods import vsgn
-from untrimmed.methods.vsgn import VSGN, Config
+from untrimmed.methods.dense import vsgn
+from untrimmed.methods.dense.vsgn import VSGN, Config
 from untrimmed.timemap import UPSCALED, Piece, TimeMap
 
 FEATURES, CLASSES, GAP = 2048, 20, 30

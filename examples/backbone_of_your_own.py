@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from untrimmed.extract import extract
 from untrimmed.formats.features import FeatureStore
 from untrimmed.grid import SnippetGrid
+from untrimmed.pipeline.extract import extract
 from untrimmed.video import VideoWriter
 
 

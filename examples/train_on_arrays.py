@@ -9,8 +9,8 @@ import torch
 from untrimmed import Annotations, Instances, Video, write_annotations
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.grid import SnippetGrid
-from untrimmed.recipe import recipe_of
-from untrimmed.runs import train
+from untrimmed.pipeline.recipe import recipe_of
+from untrimmed.pipeline.train import train
 
 folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
 grid = SnippetGrid(fps=4, stride=2, window=4)  # half a second a step

@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 from run import RESULTS, read_rows
 
-from untrimmed import recipe
 from untrimmed.evaluation import compare
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.io import write_text
-from untrimmed.runs import RESULTS_FILE
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.train import RESULTS_FILE
 
 
 def main() -> None:

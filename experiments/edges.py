@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from untrimmed import recipe
 from untrimmed.data.batch import Batch, collate
 from untrimmed.data.materialise import materialise
-from untrimmed.inference import Detector, load_model
 from untrimmed.layers.matching import pad_instances
 from untrimmed.layers.segmentation import frame_labels
-from untrimmed.methods.acgnet import ACGNet, row_normalised
-from untrimmed.runs import CONFIG_FILE, Parts, open_parts
+from untrimmed.methods.plugins.acgnet import ACGNet, row_normalised
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.detector import Detector, load_model
+from untrimmed.pipeline.train import CONFIG_FILE, Parts, open_parts
 
 
 def main() -> None:

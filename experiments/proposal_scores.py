@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from untrimmed import recipe
 from untrimmed.data.batch import Batch, collate
 from untrimmed.data.materialise import materialise
 from untrimmed.formats.features import FeatureStore
-from untrimmed.inference import Detector, load_model
 from untrimmed.layers.matching import pad_instances
 from untrimmed.layers.proposal_grid import ProposalGrid
-from untrimmed.methods.segtad import Config
-from untrimmed.runs import CONFIG_FILE, detect_all, open_parts
+from untrimmed.methods.dense.segtad import Config
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.detector import Detector, load_model
+from untrimmed.pipeline.train import CONFIG_FILE, detect_all, open_parts
 from untrimmed.segments import tiou
 from untrimmed.types import Annotations
 

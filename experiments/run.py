@@ -23,13 +23,13 @@ import numpy as np
 import torch
 import yaml
 
-from untrimmed import recipe
 from untrimmed.demo.baseline import permute_labels
 from untrimmed.evaluation import Evaluation
 from untrimmed.formats import read_annotations, write_annotations
-from untrimmed.inference import best_device
-from untrimmed.runs import detect_all as detect
-from untrimmed.runs import open_parts, score, train
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.detector import best_device
+from untrimmed.pipeline.train import detect_all as detect
+from untrimmed.pipeline.train import open_parts, score, train
 from untrimmed.types import Annotations, Instances
 
 RESULTS = Path(__file__).parent / "results"
@@ -75,7 +75,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
             plan_recipe = recipe.load(config, [*changes, f"data.annotations={dealt}"])
     begun, worked = time.monotonic(), time.process_time()
     if "of" in row:
-        from untrimmed.inference import load_model
+        from untrimmed.pipeline.detector import load_model
 
         trained = folder.with_name(f"{row['of'].replace(' ', '_')}_{seed}")
         detector = load_model(trained)

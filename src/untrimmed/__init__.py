@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from untrimmed.evaluation.diagnosis import diagnose
     from untrimmed.formats import read_annotations, read_detections, write_annotations, write_detections
     from untrimmed.formats.features import FeatureStore
-    from untrimmed.inference import Detector, load_model
+    from untrimmed.pipeline.detector import Detector, load_model
     from untrimmed.types import Annotations, Detections, Instances, Video
 
 _PLACES = {
     "Annotations": "untrimmed.types",
     "Detections": "untrimmed.types",
-    "Detector": "untrimmed.inference",
+    "Detector": "untrimmed.pipeline.detector",
     "FeatureStore": "untrimmed.formats.features",
     "Instances": "untrimmed.types",
     "Video": "untrimmed.types",
     "compare": "untrimmed.evaluation",
     "diagnose": "untrimmed.evaluation.diagnosis",
     "evaluate": "untrimmed.evaluation",
-    "load_model": "untrimmed.inference",
+    "load_model": "untrimmed.pipeline.detector",
     "read_annotations": "untrimmed.formats",
     "read_detections": "untrimmed.formats",
     "write_annotations": "untrimmed.formats",

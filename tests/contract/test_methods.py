@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from untrimmed import config, recipe
+from untrimmed import config
 from untrimmed.data.batch import Batch, collate
 from untrimmed.data.dataset import multi_hot
 from untrimmed.data.materialise import materialise
@@ -19,7 +19,8 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.losses import total
 from untrimmed.methods.catalog import METHODS, make_method
 from untrimmed.methods.protocol import Method, StepDetections
-from untrimmed.recipe import Recipe
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.recipe import Recipe
 from untrimmed.types import Instances, Video
 
 SMALL: dict[str, dict[str, Any]] = {

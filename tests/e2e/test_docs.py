@@ -13,9 +13,9 @@ import pytest
 
 from untrimmed.backbones import make_backbone
 from untrimmed.formats import write_annotations, write_detections
-from untrimmed.inference import MODEL_FILE, Detector
 from untrimmed.methods.catalog import make_method
-from untrimmed.recipe import load
+from untrimmed.pipeline.detector import MODEL_FILE, Detector
+from untrimmed.pipeline.recipe import load
 from untrimmed.types import Annotations, Detections, Instances, Video
 from untrimmed.video import VideoWriter
 

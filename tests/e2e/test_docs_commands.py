@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from untrimmed.cli import app
-from untrimmed.recipe import load
+from untrimmed.pipeline.recipe import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

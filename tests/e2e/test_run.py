@@ -21,9 +21,9 @@ from safetensors.numpy import load_file
 import untrimmed
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations
-from untrimmed.recipe import Recipe, load
-from untrimmed.run_report import write_run_report
-from untrimmed.runs import open_parts, train
+from untrimmed.pipeline.recipe import Recipe, load
+from untrimmed.pipeline.run_report import write_run_report
+from untrimmed.pipeline.train import open_parts, train
 from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.types import Annotations, Instances, Video
 

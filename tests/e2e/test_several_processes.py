@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from untrimmed.inference import load_model
+from untrimmed.pipeline.detector import load_model
 from untrimmed.training.log import read_log
 
 

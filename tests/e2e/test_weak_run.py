@@ -17,10 +17,10 @@ from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import load_model
-from untrimmed.recipe import Recipe, recipe_of
-from untrimmed.run_report import write_run_report
-from untrimmed.runs import open_parts, train
+from untrimmed.pipeline.detector import load_model
+from untrimmed.pipeline.recipe import Recipe, recipe_of
+from untrimmed.pipeline.run_report import write_run_report
+from untrimmed.pipeline.train import open_parts, train
 from untrimmed.types import Annotations, Instances, Video
 
 CLASSES, CHANNELS, LENGTH = ("jump", "run", "spin"), 8, 60

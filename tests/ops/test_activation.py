@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from untrimmed.layers.activation import Align, contrast, finer, masked_mean, runs_above, scaled, top_mean, top_steps
-from untrimmed.layers.proposals import Cut, Found, Proposals, Scoring, occurring, proposals
+from untrimmed.layers.curve_segments import Cut, Found, Proposals, Scoring, occurring, proposals
 
 
 def curves(rows: int, steps: int, seed: int) -> Tensor:

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from untrimmed.errors import InputError
-from untrimmed.inference import Detector, load_model
 from untrimmed.methods.catalog import METHODS, make_method
 from untrimmed.methods.weights import FORMAT, check_format
-from untrimmed.recipe import recipe_of
+from untrimmed.pipeline.detector import Detector, load_model
+from untrimmed.pipeline.recipe import recipe_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "vsgn": {"channels": 8, "norm_groups": 4, "levels": 2},

@@ -31,9 +31,9 @@ def annotate(
 ) -> None:
     """Write a page to annotate videos from nothing: the viewer with empty lanes; `untrimmed train` takes its export."""
     from untrimmed.cli.view import EMBED_AND_SERVE, serve_page
-    from untrimmed.extract import find_videos
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
+    from untrimmed.pipeline.extract import find_videos
     from untrimmed.report.media import link
     from untrimmed.report.viewer import render
     from untrimmed.report.viewer_data import work_key

@@ -29,11 +29,11 @@ def cut(
     are clipped; subsets, subjects and all other keys are kept. Nothing that is there is written over.
     """
     from untrimmed.cli.values import snippet_grid
-    from untrimmed.cutting import cut as cut_all
-    from untrimmed.cutting import cut_annotations, cut_features
     from untrimmed.errors import InputError
     from untrimmed.formats import read_annotations, write_annotations
     from untrimmed.formats.features import FeatureStore
+    from untrimmed.pipeline.cut import cut as cut_all
+    from untrimmed.pipeline.cut import cut_annotations, cut_features
 
     grid = snippet_grid(fps, stride, window, offset)
     if grid is not None and features is None:

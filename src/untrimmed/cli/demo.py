@@ -26,8 +26,8 @@ def demo(
 
     from untrimmed.cli.progress import TrainingBar
     from untrimmed.demo.run import run_demo
-    from untrimmed.inference import best_device
-    from untrimmed.recipe import load
+    from untrimmed.pipeline.detector import best_device
+    from untrimmed.pipeline.recipe import load
 
     epochs = load(f"demo/{method}", overrides or ()).train.epochs
     with TrainingBar(epochs) as bar:

@@ -12,8 +12,8 @@ import typer
 from untrimmed.cli.values import RAY_HELP
 
 if TYPE_CHECKING:
-    from untrimmed.cluster import Detected
-    from untrimmed.inference import Detector
+    from untrimmed.pipeline.cluster import Detected
+    from untrimmed.pipeline.detector import Detector
     from untrimmed.types import Detections
 
 _WRITE_SECONDS = 5.0
@@ -57,12 +57,12 @@ def detect(
     from rich.progress import track
 
     from untrimmed.cli.sources import find_sources, videos_among
-    from untrimmed.cluster import detect_one, detect_with_ray
     from untrimmed.errors import InputError
     from untrimmed.formats import check_results_target, write_detections
     from untrimmed.formats.io import check_file, write_text
     from untrimmed.formats.media import told_apart
-    from untrimmed.inference import SIMULATED, best_device, load_model
+    from untrimmed.pipeline.cluster import detect_one, detect_with_ray
+    from untrimmed.pipeline.detector import SIMULATED, best_device, load_model
 
     for place in (out, report_to, vtt_to):
         if place is not None and str(place).startswith("--"):
@@ -79,7 +79,7 @@ def detect(
     if note := told_apart(files):
         typer.echo(note, err=True)
     if model.suffix == ".onnx":
-        from untrimmed.export import load_onnx
+        from untrimmed.pipeline.export import load_onnx
 
         if device not in ("auto", "cpu"):
             raise InputError(f"--device {device}: an ONNX file is computed on the CPU; give the run instead")
@@ -176,7 +176,7 @@ def _kept(
 
 def _detections(done: Mapping[str, Detected], order: Sequence[str], detector: Detector) -> Detections:
     """What was found, in the order of the sources: a cluster answers in any."""
-    from untrimmed.inference import collect
+    from untrimmed.pipeline.detector import collect
 
     found = [(video_id, done[video_id]) for video_id in order if video_id in done]
     kept = ((video_id, each.found) for video_id, each in found if each.failed is None)

@@ -15,8 +15,8 @@ def export(
 
     `untrimmed detect FILE.onnx clip.mp4` uses it through onnxruntime. Needs: pip install 'untrimmed\[onnx]'.
     """
-    from untrimmed.export import export_onnx
-    from untrimmed.inference import load_model
+    from untrimmed.pipeline.detector import load_model
+    from untrimmed.pipeline.export import export_onnx
 
     path = export_onnx(load_model(run), onnx)
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

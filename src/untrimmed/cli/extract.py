@@ -11,7 +11,7 @@ import typer
 from untrimmed.cli.values import RAY_HELP
 
 if TYPE_CHECKING:
-    from untrimmed.extract import Outcome, Progress
+    from untrimmed.pipeline.extract import Outcome, Progress
 
 _LINE_SECONDS = 30.0
 """Between two lines of progress where there is no terminal."""
@@ -54,9 +54,9 @@ def extract(
 
     from untrimmed.backbones import make_backbone
     from untrimmed.errors import InputError
-    from untrimmed.extract import extract as run
-    from untrimmed.extract import find_videos
     from untrimmed.formats.media import told_apart
+    from untrimmed.pipeline.extract import extract as run
+    from untrimmed.pipeline.extract import find_videos
 
     options: dict[str, Any] = {"fps": fps, "stride": stride, "window": window, "flow": flow, "layer": layer}
     options["streams"] = streams.split(",") if streams else None
@@ -75,7 +75,7 @@ def extract(
         if ray is None:
             outcome = run(files, made, out, workers=count, dtype=dtype, progress=bar.show)
         else:
-            from untrimmed.cluster import extract_with_ray
+            from untrimmed.pipeline.cluster import extract_with_ray
 
             outcome = extract_with_ray(
                 files, made, out, address=ray, workers=count, device=device, dtype=dtype, progress=bar.show

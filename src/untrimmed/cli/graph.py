@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from untrimmed.data.windows import Window
     from untrimmed.formats.features import Features
-    from untrimmed.inference import Detector
+    from untrimmed.pipeline.detector import Detector
     from untrimmed.report.plots import Graphic
     from untrimmed.types import Video
 
@@ -33,7 +33,7 @@ def graph(
     from untrimmed.errors import InputError, nearest
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
-    from untrimmed.inference import load_model, open_features
+    from untrimmed.pipeline.detector import load_model, open_features
 
     detector = load_model(run)
     data = detector.recipe.data
@@ -84,7 +84,7 @@ def _weights(
     """The graphs of a window over the steps of its first piece, and the seconds these span."""
     from untrimmed.data.batch import collate
     from untrimmed.data.materialise import materialise
-    from untrimmed.methods.acgnet import adjacencies
+    from untrimmed.methods.plugins.acgnet import adjacencies
 
     raw = detector.raw(collate([materialise(window, features, standardise=detector.standardise)]))
     piece = window.map.pieces[0]

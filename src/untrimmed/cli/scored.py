@@ -15,7 +15,7 @@ from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
     from untrimmed.evaluation.protocols import Protocol
-    from untrimmed.recipe import DataSettings, EvaluateSettings
+    from untrimmed.pipeline.recipe import DataSettings, EvaluateSettings
     from untrimmed.types import Annotations, Detections
 
 RESULTS_FILE = "results.json"
@@ -152,7 +152,7 @@ def settings_of(run: Path) -> tuple[DataSettings, EvaluateSettings]:
         InputError: if it cannot be read.
     """
     from untrimmed.config import read
-    from untrimmed.recipe import scoring_of
+    from untrimmed.pipeline.recipe import scoring_of
 
     file = run / CONFIG_FILE
     return scoring_of(read(file), str(file))

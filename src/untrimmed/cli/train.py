@@ -29,11 +29,11 @@ def train(
     from contextlib import ExitStack
 
     from untrimmed.cli.progress import TrainingBar
-    from untrimmed.inference import best_device
-    from untrimmed.recipe import load
-    from untrimmed.run_report import write_run_report
-    from untrimmed.runs import REPORT_FILE
-    from untrimmed.runs import train as run
+    from untrimmed.pipeline.detector import best_device
+    from untrimmed.pipeline.recipe import load
+    from untrimmed.pipeline.run_report import write_run_report
+    from untrimmed.pipeline.train import REPORT_FILE
+    from untrimmed.pipeline.train import train as run
     from untrimmed.training.loop import InterruptedTraining
     from untrimmed.training.processes import joined
 

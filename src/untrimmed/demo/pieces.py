@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from untrimmed.cutting import Piece, cut, cut_annotations, cut_features
 from untrimmed.demo.world import ANNOTATIONS, ENCODING, VIDEOS
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.features import FeatureStore
+from untrimmed.pipeline.cut import Piece, cut, cut_annotations, cut_features
 from untrimmed.types import Annotations
 from untrimmed.video.decode import probe, read_frames
 from untrimmed.video.write import VideoWriter

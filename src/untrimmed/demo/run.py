@@ -28,13 +28,13 @@ from untrimmed.demo.settings import WorldSettings
 from untrimmed.demo.world import ANNOTATIONS, VIDEOS, render_world
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Comparison, Evaluation, compare, evaluate
-from untrimmed.extract import extract
 from untrimmed.formats import read_annotations, write_detections
 from untrimmed.formats.features import FeatureStore
 from untrimmed.formats.io import write_json
-from untrimmed.recipe import load
-from untrimmed.run_report import write_run_report
-from untrimmed.runs import train
+from untrimmed.pipeline.extract import extract
+from untrimmed.pipeline.recipe import load
+from untrimmed.pipeline.run_report import write_run_report
+from untrimmed.pipeline.train import train
 from untrimmed.training.loop import Watcher
 from untrimmed.types import Annotations
 

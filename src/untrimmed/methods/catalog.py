@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 METHODS: dict[str, str] = {
-    "basnet": "untrimmed.methods.basnet:BaSNet",
-    "dgam": "untrimmed.methods.dgam:DGAM",
-    "segtad": "untrimmed.methods.segtad:SegTAD",
-    "um": "untrimmed.methods.um:UM",
-    "vsgn": "untrimmed.methods.vsgn:VSGN",
+    "basnet": "untrimmed.methods.weak.basnet:BaSNet",
+    "dgam": "untrimmed.methods.weak.dgam:DGAM",
+    "segtad": "untrimmed.methods.dense.segtad:SegTAD",
+    "um": "untrimmed.methods.weak.um:UM",
+    "vsgn": "untrimmed.methods.dense.vsgn:VSGN",
 }
 """Name -> ``module:class``. The module also holds the method's ``Config``. Nothing is imported before it is asked
 for, so that listing names does not load torch."""
@@ -29,7 +29,7 @@ WEAK = frozenset({"basnet", "dgam", "um"})
 """Those that learn from video-level labels; all others need to be told when instances are."""
 
 ENHANCERS: dict[str, str] = {
-    "acgnet": "untrimmed.methods.acgnet:ACGNet",
+    "acgnet": "untrimmed.methods.plugins.acgnet:ACGNet",
 }
 """Likewise the enhancers of features that a method with the setting ``enhance`` may be given."""
 

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from untrimmed import cli, formats, inference
+from untrimmed import cli, formats
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import SIMULATED, Detector
 from untrimmed.methods.protocol import StepDetections
+from untrimmed.pipeline import detector as inference
+from untrimmed.pipeline.detector import SIMULATED, Detector
+from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.postprocess.pipeline import CandidatesWarning
-from untrimmed.recipe import recipe_of
 
 
 class EveryStep(nn.Module):

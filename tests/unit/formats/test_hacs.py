@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from untrimmed import recipe
 from untrimmed.errors import InputError
 from untrimmed.evaluation import evaluate
 from untrimmed.formats import read_annotations, write_annotations
+from untrimmed.pipeline import recipe
 from untrimmed.types import Detections
 
 FILE = {

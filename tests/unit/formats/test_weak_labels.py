@@ -16,7 +16,7 @@ from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.activitynet import truth_of
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.recipe import DataSettings, split
+from untrimmed.pipeline.recipe import DataSettings, split
 from untrimmed.types import Annotations, Instances, Video
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from untrimmed.errors import InputError
 from untrimmed.methods.catalog import METHODS, make_method, method_class, method_config, method_title
-from untrimmed.methods.vsgn import VSGN, Config
+from untrimmed.methods.dense.vsgn import VSGN, Config
 
 
 def test_every_name_leads_to_a_class_with_a_frozen_config() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from untrimmed import recipe
+from untrimmed.pipeline import recipe
 from untrimmed.postprocess import PostProcess
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "postprocessing.md"

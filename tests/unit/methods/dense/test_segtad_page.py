@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from untrimmed import recipe
 from untrimmed.layers.proposal_grid import ProposalGrid
+from untrimmed.pipeline import recipe
 from untrimmed.segments import tiou
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "segtad.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "segtad.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs() -> None:

@@ -36,6 +36,7 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.methods.weights import FORMAT, check_format
+from untrimmed.pipeline.recipe import Recipe, recipe_of
 from untrimmed.postprocess.pipeline import (
     PostProcess,
     entering,
@@ -44,7 +45,6 @@ from untrimmed.postprocess.pipeline import (
     process_window,
     say_left_out,
 )
-from untrimmed.recipe import Recipe, recipe_of
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import autocast
 from untrimmed.types import Annotations, Detections, Video
@@ -162,7 +162,7 @@ class Detector:
                 f"{path}: the model was trained on features whose extractor is not known, so it cannot read videos; "
                 "give it features (.npy) of the same kind"
             )
-        from untrimmed.extract import extract_features
+        from untrimmed.pipeline.extract import extract_features
 
         rows, grid, info = extract_features(path, self._extractor(self.backbone))
         durations = {} if info.duration is None else {name: info.duration}

@@ -25,7 +25,7 @@ What differs from the authors' code, and why
 - The score of a segment is scaled to [0, 1], which changes no order; what is worse than its surroundings has 0.
 - Convolutions, poolings and losses see the steps of the mask only.
 
-An enhancer of features (:mod:`untrimmed.methods.enhancer`) is given, as scores, the highest softmax of any action
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any action
 class: of the suppressed branch (``enhance_scores: attended``), whose background is taken off, or of the base branch.
 """
 
@@ -42,12 +42,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import scaled, top_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
+from untrimmed.layers.curve_segments import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import sparsity_term, video_term
-from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
+from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
+from untrimmed.methods.weak.common import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from untrimmed.errors import InputError
 from untrimmed.losses import total
-from untrimmed.methods.acgnet import (
+from untrimmed.methods.catalog import make_method, method_config
+from untrimmed.methods.plugins.acgnet import (
     ACGNet,
     Config,
     complement_graph,
@@ -22,8 +23,7 @@ from untrimmed.methods.acgnet import (
     sparsified,
     temporal_diffusion,
 )
-from untrimmed.methods.catalog import make_method, method_config
-from untrimmed.methods.enhancer import Identity
+from untrimmed.methods.plugins.enhancer import Identity
 
 CHANNELS, STEPS = 5, 14
 SMALL = {"threshold": 0.45, "neighbours": 4, "diffusion": 3}

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from untrimmed.cli import app
-from untrimmed.cutting import cut, cut_annotations, cut_features
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations
 from untrimmed.formats.features import ArrayFeatures, FeatureStore
 from untrimmed.grid import SnippetGrid
+from untrimmed.pipeline.cut import cut, cut_annotations, cut_features
 from untrimmed.types import Annotations, Instances, Video
 
 GRID = SnippetGrid(fps=10, stride=5, window=10)

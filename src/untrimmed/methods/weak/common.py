@@ -8,7 +8,7 @@ from torch import Tensor
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import finer
-from untrimmed.layers.proposals import Found, Rows, Scoring
+from untrimmed.layers.curve_segments import Found, Rows, Scoring
 from untrimmed.methods.protocol import StepDetections
 
 

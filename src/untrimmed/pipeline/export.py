@@ -8,7 +8,7 @@ onnxruntime.
 Inputs ``features`` (B, C, T) float32 and ``clip`` (B, T) int64 (0 none, 1 original, 2 up-scaled), T a multiple of the
 metadata's ``multiple``; outputs are the method's raw, by name. See :class:`untrimmed.data.batch.Batch`. A network
 whose proposals are a table made for the length of the window takes that table as further inputs, which this program
-computes from the clip by the method's ``wiring``: :meth:`untrimmed.methods.segtad.SegTAD.wiring` says what they are.
+computes from the clip by the method's ``wiring``: :meth:`untrimmed.methods.dense.segtad.SegTAD.wiring` says what they are.
 
 Methods are told to use plain operators (:mod:`untrimmed.layers.portable`) while the graph is recorded. Those that
 cannot be exported say so. Needs the extra ``untrimmed[onnx]``.
@@ -35,12 +35,12 @@ from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.io import atomic_write, check_file
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import Detector
 from untrimmed.layers.conv import pad_steps
 from untrimmed.layers.portable import portable_operators
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.recipe import recipe_of
+from untrimmed.pipeline.detector import Detector
+from untrimmed.pipeline.recipe import recipe_of
 
 _FORMAT = "untrimmed onnx 1"
 _KEY = "untrimmed"

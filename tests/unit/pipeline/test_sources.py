@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed import backbones
-from untrimmed.cluster import detect_one
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures, FeatureWriter
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import Detector, best_device
 from untrimmed.methods.protocol import StepDetections
+from untrimmed.pipeline.cluster import detect_one
+from untrimmed.pipeline.detector import Detector, best_device
+from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.postprocess.pipeline import PostProcess, process
-from untrimmed.recipe import recipe_of
 from untrimmed.video import VideoWriter
 from untrimmed.video.decode import VideoWarning
 
@@ -114,7 +114,7 @@ def test_the_backbone_is_made_once_on_the_detectors_device(tmp_path: Path, monke
         made.append((spec, options))
         return backbone
 
-    monkeypatch.setattr("untrimmed.inference.make_backbone", count)
+    monkeypatch.setattr("untrimmed.pipeline.detector.make_backbone", count)
     one = detector(backbone.spec(), backbone.channels)
     for name in ("a", "b"):
         assert detect_one(one, name, tmp_path / f"{name}.mp4").failed is None

@@ -27,7 +27,7 @@ What differs from the authors' code, and why
 - Convolutions, poolings and losses see the steps of the mask only.
 - A video without any label takes no part in the first loss: no softmax can say that nothing occurs.
 
-An enhancer of features (:mod:`untrimmed.methods.enhancer`) is given, as scores, the highest softmax of any class,
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any class,
 times the scaled magnitude (``enhance_scores: attended``: background has high softmaxes too) or not.
 """
 
@@ -44,12 +44,12 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import masked_mean, scaled, top_mean, top_steps
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Cut, Proposals, occurring, proposals
+from untrimmed.layers.curve_segments import Cut, Proposals, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import magnitude_term, uniform_term, video_term
-from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
+from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, refined, share_of
+from untrimmed.methods.weak.common import known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):

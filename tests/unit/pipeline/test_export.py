@@ -13,12 +13,12 @@ import torch
 from untrimmed import cli
 from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
-from untrimmed.export import export_onnx, load_onnx
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import Detector, collect
 from untrimmed.methods.catalog import make_method
-from untrimmed.recipe import recipe_of
+from untrimmed.pipeline.detector import Detector, collect
+from untrimmed.pipeline.export import export_onnx, load_onnx
+from untrimmed.pipeline.recipe import recipe_of
 
 pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 pytest.importorskip("onnxscript", reason="needs the extra [onnx]")
@@ -162,6 +162,6 @@ def test_mistakes(tmp_path: Path) -> None:
 def test_the_target_is_looked_at_before_the_network_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("untrimmed.export._record", lambda *given: pytest.fail("was recorded"))
+    monkeypatch.setattr("untrimmed.pipeline.export._record", lambda *given: pytest.fail("was recorded"))
     with pytest.raises(InputError, match="does not exist; make it first"):
         export_onnx(make_detector(), tmp_path / "none" / "a.onnx")

@@ -19,8 +19,8 @@ import pytest
 
 from untrimmed.backbones import make_backbone, recipe_of
 from untrimmed.errors import InputError
-from untrimmed.extract import Outcome, Progress, extract, extract_features, find_videos, open_frames
 from untrimmed.formats.features import INDEX, FeatureStore
+from untrimmed.pipeline.extract import Outcome, Progress, extract, extract_features, find_videos, open_frames
 from untrimmed.video import VideoWriter, probe
 
 FAST = {"name": "motion", "options": {"fps": 10}}

@@ -20,12 +20,19 @@ import torch
 pytest.importorskip("ray", reason="needs the extra [ray]")
 
 from untrimmed.backbones import Backbone, make_backbone
-from untrimmed.cluster import _Worker, answers, detect_one, detect_with_ray, device_of_workers, extract_with_ray
 from untrimmed.errors import InputError
-from untrimmed.extract import extract, find_videos
-from untrimmed.inference import Detector, load_model
 from untrimmed.methods.catalog import make_method
-from untrimmed.recipe import recipe_of
+from untrimmed.pipeline.cluster import (
+    _Worker,
+    answers,
+    detect_one,
+    detect_with_ray,
+    device_of_workers,
+    extract_with_ray,
+)
+from untrimmed.pipeline.detector import Detector, load_model
+from untrimmed.pipeline.extract import extract, find_videos
+from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.video import VideoWriter
 
 pytestmark = [

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from untrimmed import recipe
+from untrimmed.pipeline import recipe
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "vsgn.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "vsgn.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs() -> None:

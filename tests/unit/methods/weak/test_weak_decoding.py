@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.losses import Term
-from untrimmed.methods import basnet, dgam, um
 from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.methods.weak import basnet, dgam, um
 from untrimmed.postprocess import nms
 from untrimmed.segments import tiou
 from untrimmed.timemap import TimeMap

@@ -12,7 +12,7 @@ and each receives a weighted average and a graph convolution of its neighbours' 
     F'        = F + F_avg + F_gcn                                                     Eq. 7
     L_EPM     = sum over edges of p_j |f'_i - f_j|^2                                  Eq. 8
 
-:class:`ACGNet` fits every host of :mod:`untrimmed.methods.enhancer`, and any other code: ``ACGNet(Config(), 2048)``.
+:class:`ACGNet` fits every host of :mod:`untrimmed.methods.plugins.enhancer`, and any other code: ``ACGNet(Config(), 2048)``.
 All videos of a batch are done at once; T x T matrices are the largest there are. Eq. 8 comes from its expanded square,
 ``|f'_i|^2 + |f_j|^2 - 2 f'_i f_j`` of centred features, so the T x T x D tensor of differences is never built.
 
@@ -50,7 +50,7 @@ from torch.nn import functional as F
 
 from untrimmed.layers.conv import masked, widened
 from untrimmed.losses import Term
-from untrimmed.methods.enhancer import PREFIX, State
+from untrimmed.methods.plugins.enhancer import PREFIX, State
 
 Graph = Literal["sum", "similarity", "difference", "diffusion"]
 Part = Literal["original", "average", "convolution"]

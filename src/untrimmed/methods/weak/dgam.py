@@ -34,7 +34,7 @@ What differs from the authors' code, and why
 - Random segments are drawn anew every epoch, not every ten, and the last, smaller batch of an epoch is not left out.
 - The Gaussian reaches three sigmas to either side and is renormalised at the ends (theirs: four, mirrored).
 
-An enhancer of features (:mod:`untrimmed.methods.enhancer`), one for each stream, is given, as scores, the highest
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`), one for each stream, is given, as scores, the highest
 softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
 enhanced features, which are what the attention sees.
 """
@@ -54,12 +54,12 @@ from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import masked_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.proposals import Cut, Found, Scoring, occurring, proposals
+from untrimmed.layers.curve_segments import Cut, Found, Scoring, occurring, proposals
 from untrimmed.losses import Term
 from untrimmed.losses.weak import cross_entropy_term
-from untrimmed.methods.enhancer import Enhance, Identity, from_raw, in_raw
+from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Phase, Raw, StepDetections
-from untrimmed.methods.weak import known_labels, number_curves, ranked, refined
+from untrimmed.methods.weak.common import known_labels, number_curves, ranked, refined
 
 VAE_TERMS = (".divergence", ".reconstruction")
 GENERATIVE_TERM = ".generative"

@@ -14,14 +14,14 @@ from untrimmed.evaluation.scoring import evaluate
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
-from untrimmed.inference import SIMULATED
 from untrimmed.methods.catalog import method_title
-from untrimmed.recipe import EvaluateSettings, recipe_of, rules_of
+from untrimmed.pipeline.detector import SIMULATED
+from untrimmed.pipeline.recipe import EvaluateSettings, recipe_of, rules_of
+from untrimmed.pipeline.train import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
 from untrimmed.report.viewer import ResultSet, render
-from untrimmed.runs import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.training.log import read_log
 from untrimmed.types import Annotations, Detections
 

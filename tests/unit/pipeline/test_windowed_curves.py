@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from untrimmed.data.batch import Batch
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.inference import Detector
-from untrimmed.recipe import recipe_of
+from untrimmed.pipeline.detector import Detector
+from untrimmed.pipeline.recipe import recipe_of
 
 GRID = SnippetGrid(10, 2, 2)
 WINDOWS = [

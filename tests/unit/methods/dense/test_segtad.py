@@ -24,8 +24,8 @@ from untrimmed.layers.align import AlignPattern, sgalign
 from untrimmed.layers.matching import pad_instances
 from untrimmed.losses import total
 from untrimmed.methods.catalog import method_config
+from untrimmed.methods.dense.segtad import Config, SegTAD, Wires, _draw
 from untrimmed.methods.protocol import Method, Raw
-from untrimmed.methods.segtad import Config, SegTAD, Wires, _draw
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
 from untrimmed.training.loop import fit

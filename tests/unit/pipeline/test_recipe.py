@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.protocols import PROTOCOLS
-from untrimmed.recipe import DataSettings, EvaluateSettings, rules_of, scoring_of, split
+from untrimmed.pipeline.recipe import DataSettings, EvaluateSettings, rules_of, scoring_of, split
 from untrimmed.types import Annotations, Instances, Video
 
 

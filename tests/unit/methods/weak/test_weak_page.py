@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from untrimmed import config, recipe
+from untrimmed import config
 from untrimmed.formats.activitynet import truth_of
+from untrimmed.pipeline import recipe
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "weak.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "weak.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs() -> None:

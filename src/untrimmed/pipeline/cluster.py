@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
-from untrimmed.export import load_onnx
-from untrimmed.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
 from untrimmed.formats.features import FeatureWriter
-from untrimmed.inference import Detector, best_device, load_model, problems_of
+from untrimmed.pipeline.detector import Detector, best_device, load_model, problems_of
+from untrimmed.pipeline.export import load_onnx
+from untrimmed.pipeline.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
 
 LOCAL = "local"
 """The address that stands for a Ray of one's own on this machine."""
@@ -109,10 +109,10 @@ def extract_with_ray(
     dtype: str = "float32",
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """What :func:`untrimmed.extract.extract` does, on a cluster.
+    """What :func:`untrimmed.pipeline.extract.extract` does, on a cluster.
 
     Args:
-        files: id -> video, see :func:`untrimmed.extract.find_videos`.
+        files: id -> video, see :func:`untrimmed.pipeline.extract.find_videos`.
         backbone: that computes the features; its weights must be at the same path on every machine.
         out: the folder; only this process writes there.
         address: of a running Ray (``"auto"`` finds that of this machine), or :data:`LOCAL` to start one here.
@@ -127,7 +127,7 @@ def extract_with_ray(
 
     Raises:
         InputError: if Ray is not installed or not reached, the cluster has no GPU though one is wanted, or as
-            :func:`untrimmed.extract.extract`.
+            :func:`untrimmed.pipeline.extract.extract`.
     """
     paths = {video_id: Path(path) for video_id, path in files.items()}
     with FeatureWriter(out, backbone=backbone.spec(), dtype=dtype) as writer:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch, Sample, Targets, collate
 from untrimmed.losses import total
+from untrimmed.methods.dense.vsgn import VSGN, Config, CrossScaleGraph
 from untrimmed.methods.protocol import Method, Raw
-from untrimmed.methods.vsgn import VSGN, Config, CrossScaleGraph
 from untrimmed.segments import giou, tiou_scalar
 from untrimmed.timemap import Piece, TimeMap
 from untrimmed.training.optim import GradientStep, NonFiniteLossError
