@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from untrimmed._moved import install as _install
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ __all__ = [
     "write_annotations",
     "write_detections",
 ]
+
+
+_install()
 
 
 def __getattr__(name: str) -> Any:

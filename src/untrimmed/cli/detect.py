@@ -56,13 +56,14 @@ def detect(
     from rich.console import Console
     from rich.progress import track
 
-    from untrimmed.cli.sources import find_sources, videos_among
     from untrimmed.errors import InputError
     from untrimmed.formats import check_results_target, write_detections
     from untrimmed.formats.io import check_file, write_text
     from untrimmed.formats.media import told_apart
     from untrimmed.pipeline.cluster import detect_one, detect_with_ray
-    from untrimmed.pipeline.detector import SIMULATED, best_device, load_model
+    from untrimmed.pipeline.detector import best_device, load_model
+    from untrimmed.pipeline.model_file import SIMULATED
+    from untrimmed.pipeline.sources import find_sources, videos_among
 
     for place in (out, report_to, vtt_to):
         if place is not None and str(place).startswith("--"):

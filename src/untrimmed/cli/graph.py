@@ -33,7 +33,8 @@ def graph(
     from untrimmed.errors import InputError, nearest
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
-    from untrimmed.pipeline.detector import load_model, open_features
+    from untrimmed.pipeline.detector import load_model
+    from untrimmed.pipeline.sources import open_features
 
     detector = load_model(run)
     data = detector.recipe.data

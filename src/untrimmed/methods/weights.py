@@ -6,7 +6,10 @@ something else. So what is written says its format, and what was written before 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from untrimmed.errors import InputError
 
@@ -15,6 +18,25 @@ FORMAT = 2
 
 _SINCE = {"vsgn": 2}
 """Method -> the first format that holds the weights of its network as it is now; 1 for a method that is not here."""
+
+
+_RETIRED: dict[int, tuple[tuple[str, ...], ...]] = {
+    1: (("method", "max_detections"), ("method", "proposals", "keep"), ("method", "scoring", "keep")),
+}
+"""Format -> settings of a recipe that were known then and are no longer, as nothing they would do is done."""
+
+
+def without_retired(recipe: Mapping[str, Any], written: int) -> dict[str, Any]:
+    """The values of a recipe, without settings that a model's format had and that are gone: limits before suppression,
+    up to format 1."""
+    values = deepcopy(dict(recipe))
+    for path in (path for since, paths in _RETIRED.items() if written <= since for path in paths):
+        section: Any = values
+        for key in path[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(path[-1], None)
+    return values
 
 
 def check_format(method: str, written: int, source: str | Path, way_on: str) -> None:

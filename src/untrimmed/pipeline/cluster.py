@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureWriter
-from untrimmed.pipeline.detector import Detector, best_device, load_model, problems_of
+from untrimmed.pipeline.detector import Detector, best_device, load_model
 from untrimmed.pipeline.export import load_onnx
 from untrimmed.pipeline.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
+from untrimmed.pipeline.sources import problems_of
 
 LOCAL = "local"
 """The address that stands for a Ray of one's own on this machine."""

@@ -8,7 +8,8 @@ onnxruntime.
 Inputs ``features`` (B, C, T) float32 and ``clip`` (B, T) int64 (0 none, 1 original, 2 up-scaled), T a multiple of the
 metadata's ``multiple``; outputs are the method's raw, by name. See :class:`untrimmed.data.batch.Batch`. A network
 whose proposals are a table made for the length of the window takes that table as further inputs, which this program
-computes from the clip by the method's ``wiring``: :meth:`untrimmed.methods.dense.segtad.SegTAD.wiring` says what they are.
+computes from the clip by the method's ``wiring``; :meth:`untrimmed.methods.dense.segtad.SegTAD.wiring` says what they
+are.
 
 Methods are told to use plain operators (:mod:`untrimmed.layers.portable`) while the graph is recorded. Those that
 cannot be exported say so. Needs the extra ``untrimmed[onnx]``.
@@ -34,13 +35,11 @@ from untrimmed.data.batch import Batch
 from untrimmed.data.materialise import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.io import atomic_write, check_file
-from untrimmed.grid import SnippetGrid
 from untrimmed.layers.conv import pad_steps
 from untrimmed.layers.portable import portable_operators
-from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.pipeline.detector import Detector
-from untrimmed.pipeline.recipe import recipe_of
+from untrimmed.pipeline.model_file import method_of, read_header
 
 _FORMAT = "untrimmed onnx 1"
 _KEY = "untrimmed"
@@ -176,15 +175,10 @@ def _header(detector: Detector, multiple: int) -> dict[str, Any]:
     statistics = detector.standardise
     return {
         "format": _FORMAT,
-        "recipe": detector.recipe.to_dict(),
-        "classes": list(detector.classes),
-        "channels": detector.channels,
+        **detector.header(),
         "multiple": multiple,
         "mean": None if statistics is None else statistics.mean.tolist(),
         "std": None if statistics is None else statistics.std.tolist(),
-        "backbone": dict(detector.backbone) if detector.backbone else None,
-        "grid": detector.grid.to_dict() if detector.grid else None,
-        "training": dict(detector.training_info),
     }
 
 
@@ -257,23 +251,13 @@ def load_onnx(path: str | Path, threads: int = 0) -> Detector:
         raise InputError(f"{file}: not an ONNX model that onnxruntime can run ({reason})") from None
     if header.get("format") != _FORMAT:
         raise InputError(f"{file}: not written by `untrimmed export` (format {header.get('format')!r})")
-    recipe, classes = recipe_of(header["recipe"], str(file)), tuple(header["classes"])
-    settings = dict(recipe.method)
+    model = read_header(json.dumps(header), file)
     with torch.device("meta"):
-        shell = make_method(settings.pop("name"), settings, header["channels"], len(classes))
+        shell = method_of(model)
     statistics = None
     if header["mean"] is not None:
         statistics = Standardise(*(np.array(header[name], dtype=np.float32) for name in ("mean", "std")))
-    return Detector(
-        OnnxMethod(session, shell, header["multiple"]).eval(),
-        recipe,
-        classes,
-        header["channels"],
-        statistics,
-        header["backbone"],
-        SnippetGrid.from_dict(header["grid"]) if header["grid"] else None,
-        header["training"],
-    )
+    return Detector(OnnxMethod(session, shell, header["multiple"]).eval(), standardise=statistics, **model)
 
 
 def _need(*names: str) -> None:

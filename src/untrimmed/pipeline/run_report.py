@@ -15,7 +15,7 @@ from untrimmed.formats import read_annotations, read_detections
 from untrimmed.formats.curves import read_curves
 from untrimmed.formats.io import read_text, write_text
 from untrimmed.methods.catalog import method_title
-from untrimmed.pipeline.detector import SIMULATED
+from untrimmed.pipeline.model_file import SIMULATED
 from untrimmed.pipeline.recipe import EvaluateSettings, recipe_of, rules_of
 from untrimmed.pipeline.train import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, RESULTS_FILE
 from untrimmed.report.curves import training_curves

@@ -41,8 +41,10 @@ from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import WEAK, make_method
 from untrimmed.methods.weights import check_format
-from untrimmed.pipeline.detector import MODEL_FILE, TRAINED_ON, Detector, collect, open_features
+from untrimmed.pipeline.detector import Detector, collect
+from untrimmed.pipeline.model_file import MODEL_FILE, TRAINED_ON
 from untrimmed.pipeline.recipe import Recipe, rules_of, split
+from untrimmed.pipeline.sources import open_features
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.postprocess.pipeline import say_left_out
 from untrimmed.training.loop import Watcher, fit
@@ -301,8 +303,8 @@ def detect_all(
 
 
 def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
-    """The scores of detections in some videos, see :func:`untrimmed.pipeline.recipe.rules_of`; detections of a class-agnostic
-    method, which have no label, are scored as segments of any."""
+    """The scores of detections in some videos, see :func:`untrimmed.pipeline.recipe.rules_of`; detections of a
+    class-agnostic method, which have no label, are scored as segments of any."""
     settings, name = recipe.evaluate, videos.subsets[0] or "all"
     truth = Annotations.of((parts.truth.videos[video_id] for video_id in videos.videos), parts.truth.version)
     rules = rules_of(settings, recipe.data)

@@ -19,7 +19,8 @@ from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import StepDetections
 from untrimmed.pipeline import detector as inference
-from untrimmed.pipeline.detector import SIMULATED, Detector
+from untrimmed.pipeline.detector import Detector
+from untrimmed.pipeline.model_file import SIMULATED, TRAINED_ON
 from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.postprocess.pipeline import CandidatesWarning
 
@@ -136,7 +137,7 @@ def test_videos_that_the_model_was_trained_on_are_named(folder: Path, monkeypatc
     made = inference.load_model("model")
     assert "the model does not say which videos it was trained on" in detect(folder).output
     assert formats.read_detections(folder / "found.json").trained_on is None
-    made.training_info = {inference.TRAINED_ON: ["b", "elsewhere"]}
+    made.training_info = {TRAINED_ON: ["b", "elsewhere"]}
     said = detect(folder, "--report").output
     assert "the model was trained on 1 video of these, e.g. b: what it finds there says nothing" in said
     assert "The model was trained on 1 video of these" in (folder / "found.html").read_text()

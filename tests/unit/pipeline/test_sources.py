@@ -19,6 +19,7 @@ from untrimmed.methods.protocol import StepDetections
 from untrimmed.pipeline.cluster import detect_one
 from untrimmed.pipeline.detector import Detector, best_device
 from untrimmed.pipeline.recipe import recipe_of
+from untrimmed.pipeline.windowed import WindowedNetwork
 from untrimmed.postprocess.pipeline import PostProcess, process
 from untrimmed.video import VideoWriter
 from untrimmed.video.decode import VideoWarning
@@ -93,11 +94,11 @@ def test_a_folder_without_index_has_the_grid_of_the_model(tmp_path: Path) -> Non
 
 
 def test_whatever_goes_wrong_with_one_source_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Detector, *_: object) -> None:
+    def broken(self: WindowedNetwork, *_: object) -> None:
         raise RuntimeError("shape '[4]' is invalid")
 
     np.save(tmp_path / "a.npy", rows(5, 1))
-    monkeypatch.setattr(Detector, "_run", broken)
+    monkeypatch.setattr(WindowedNetwork, "_candidates_of", broken)
     one = detect_one(detector(), "a", tmp_path / "a.npy")
     assert one.failed == f"{tmp_path}/a.npy: unexpected RuntimeError: shape '[4]' is invalid"
 
@@ -114,7 +115,7 @@ def test_the_backbone_is_made_once_on_the_detectors_device(tmp_path: Path, monke
         made.append((spec, options))
         return backbone
 
-    monkeypatch.setattr("untrimmed.pipeline.detector.make_backbone", count)
+    monkeypatch.setattr("untrimmed.pipeline.sources.make_backbone", count)
     one = detector(backbone.spec(), backbone.channels)
     for name in ("a", "b"):
         assert detect_one(one, name, tmp_path / f"{name}.mp4").failed is None

@@ -12,9 +12,9 @@ and each receives a weighted average and a graph convolution of its neighbours' 
     F'        = F + F_avg + F_gcn                                                     Eq. 7
     L_EPM     = sum over edges of p_j |f'_i - f_j|^2                                  Eq. 8
 
-:class:`ACGNet` fits every host of :mod:`untrimmed.methods.plugins.enhancer`, and any other code: ``ACGNet(Config(), 2048)``.
-All videos of a batch are done at once; T x T matrices are the largest there are. Eq. 8 comes from its expanded square,
-``|f'_i|^2 + |f_j|^2 - 2 f'_i f_j`` of centred features, so the T x T x D tensor of differences is never built.
+:class:`ACGNet` fits every host of :mod:`untrimmed.methods.plugins.enhancer`, and any other code: ``ACGNet(Config(),
+2048)``. All videos of a batch are done at once; T x T matrices are the largest there are. Eq. 8 comes from its expanded
+square, ``|f'_i|^2 + |f_j|^2 - 2 f'_i f_j`` of centred features, so the T x T x D tensor of differences is never built.
 
 What the paper leaves open, and how it is settled
 - A segment's rank counts all segments of its row, itself too (with its A_ii = 1/2 it never passes lambda). Among equal

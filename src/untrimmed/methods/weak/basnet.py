@@ -25,8 +25,9 @@ What differs from the authors' code, and why
 - The score of a segment is scaled to [0, 1], which changes no order; what is worse than its surroundings has 0.
 - Convolutions, poolings and losses see the steps of the mask only.
 
-An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any action
-class: of the suppressed branch (``enhance_scores: attended``), whose background is taken off, or of the base branch.
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any
+action class: of the suppressed branch (``enhance_scores: attended``), whose background is taken off, or of the base
+branch.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ What differs from the authors' code, and why
 - Random segments are drawn anew every epoch, not every ten, and the last, smaller batch of an epoch is not left out.
 - The Gaussian reaches three sigmas to either side and is renormalised at the ends (theirs: four, mirrored).
 
-An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`), one for each stream, is given, as scores, the highest
-softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`), one for each stream, is given, as scores, the
+highest softmax of any action class, times the attention (``enhance_scores: attended``) or not. The VAE then models the
 enhanced features, which are what the attention sees.
 """
 

@@ -27,8 +27,8 @@ What differs from the authors' code, and why
 - Convolutions, poolings and losses see the steps of the mask only.
 - A video without any label takes no part in the first loss: no softmax can say that nothing occurs.
 
-An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any class,
-times the scaled magnitude (``enhance_scores: attended``: background has high softmaxes too) or not.
+An enhancer of features (:mod:`untrimmed.methods.plugins.enhancer`) is given, as scores, the highest softmax of any
+class, times the scaled magnitude (``enhance_scores: attended``: background has high softmaxes too) or not.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from untrimmed.cli.sources import find_sources, videos_among
 from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.grid import SnippetGrid
+from untrimmed.pipeline.sources import find_sources, videos_among
 
 ROWS = np.zeros((4, 2), np.float32)
 

@@ -1,0 +1,195 @@
+"""Windows of videos through a network, and what it says of them gathered video by video.
+
+Videos are read window by window; windows of different videos share batches. What grows with a video's length is its
+features and the candidates that post-processing looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from untrimmed.data.batch import Batch, Sample, collate
+from untrimmed.data.materialise import materialise
+from untrimmed.formats.curves import Curves
+from untrimmed.formats.features import Features
+from untrimmed.grid import SnippetGrid
+from untrimmed.methods.protocol import Raw, StepDetections
+from untrimmed.pipeline.model_file import TrainedModel
+from untrimmed.postprocess.pipeline import PostProcess, entering, process_window
+from untrimmed.timemap import TimeMap
+from untrimmed.training.optim import autocast
+from untrimmed.types import Video
+
+Answer = TypeVar("Answer")
+CurveParts = list[tuple[TimeMap, dict[str, NDArray[np.float32]]]]
+
+
+class Candidates(NamedTuple):
+    """What the network found in one video, before post-processing: (N, 2) seconds, (N,) scores, (N,) labels."""
+
+    segments: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WindowedNetwork:
+    """Runs the network of a model over the windows of videos."""
+
+    model: TrainedModel
+
+    def candidates(
+        self, features: Features, video_ids: Iterable[str], settings: PostProcess | None = None
+    ) -> Iterator[tuple[str, Candidates]]:
+        """Candidates video by video, in the order given.
+
+        Args:
+            features: hold the videos.
+            video_ids: which.
+            settings: of the post-processing that follows: what it would drop first is not kept until the end of the
+                video. None: all are kept.
+        """
+
+        def run(batch: Batch) -> list[Candidates]:
+            parts = self._candidates_of(batch, features)
+            return parts if settings is None else [_entering(part, settings) for part in parts]
+
+        for video_id, parts in self._run(features, video_ids, run):
+            yield video_id, joined(parts)
+
+    def curves(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Curves]]:
+        """The method's curves video by video, one value a snippet: the mean over the windows that show it."""
+        for video_id, parts in self._run(features, video_ids, self._curves_of):
+            if parts:
+                length, grid = features.length(video_id), features.grid(video_id)
+                yield video_id, mean_curves(parts, length, grid, self.model.classes)
+
+    @torch.no_grad()
+    def raw(self, batch: Batch) -> Raw:
+        """What the network says of a batch, in float32."""
+        with autocast(self.model.device, self.model.recipe.train.precision):
+            raw = self.model.method(batch.to(self.model.device))
+        return {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
+
+    def _run(
+        self, features: Features, video_ids: Iterable[str], run: Callable[[Batch], list[Answer]]
+    ) -> Iterator[tuple[str, list[Answer]]]:
+        """What ``run`` gives for each window, video by video."""
+        waiting: dict[str, list[Answer]] = {}
+        left: dict[str, int] = {}
+        for batch in _batches(self._samples(features, video_ids, left), self.model.recipe.detect.batch_size):
+            for video_id, part in zip(batch.video_ids, run(batch), strict=True):
+                waiting.setdefault(video_id, []).append(part)
+            while left and len(waiting.get(first := next(iter(left)), ())) == left[first]:
+                del left[first]
+                yield first, waiting.pop(first, [])
+        for video_id in left:  # videos without any window, after the last that has one
+            yield video_id, []
+
+    def _samples(self, features: Features, video_ids: Iterable[str], left: dict[str, int]) -> Iterator[Sample]:
+        """The windows of the videos; ``left`` is told how many each has before the first of them comes."""
+        rng = np.random.default_rng(0)
+        for video_id in video_ids:
+            grid = features.grid(video_id)
+            video = Video(video_id, duration=features.duration(video_id))
+            windows = self.model.recipe.windows.inference(video, features.length(video_id), grid, rng)
+            left[video_id] = len(windows)
+            for window in windows:
+                yield materialise(window, features, standardise=self.model.standardise)
+
+    def _candidates_of(self, batch: Batch, features: Features) -> list[Candidates]:
+        decode: Callable[[Raw, Batch], Sequence[StepDetections]] = self.model.method.decode  # type: ignore[assignment]
+        parts = []
+        for found, time_map, video_id in zip(
+            decode(self.raw(batch), batch.to(self.model.device)), batch.maps, batch.video_ids, strict=True
+        ):
+            segments, owner = time_map.segments_to_seconds(
+                found.segments.cpu().double().numpy(), found.centers.cpu().double().numpy()
+            )
+            duration = features.duration(video_id)
+            segments = np.clip(segments, 0.0, np.inf if duration is None else duration)
+            keep = (owner >= 0) & (segments[:, 1] > segments[:, 0])
+            parts.append(
+                Candidates(
+                    segments[keep],
+                    found.scores.cpu().double().numpy()[keep],
+                    found.labels.cpu().numpy()[keep].astype(np.int64),
+                )
+            )
+        return parts
+
+    def _curves_of(self, batch: Batch) -> CurveParts:
+        given = self.model.method.curves(self.raw(batch), batch.to(self.model.device))  # type: ignore[operator]
+        return [
+            (time_map, {name: values.float().cpu().numpy() for name, values in each.items()})
+            for time_map, each in zip(batch.maps, given, strict=True)
+        ]
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """The candidates of several windows as one."""
+    if not parts:
+        return Candidates(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=np.int64))
+    return Candidates(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def mean_curves(parts: CurveParts, length: int, grid: SnippetGrid, classes: Sequence[str]) -> Curves:
+    """Curves of windows as curves of the video that they show.
+
+    Args:
+        parts: of each window its time map, and its curves over its steps by name.
+        length: snippets of the video.
+        grid: of its snippets.
+        classes: names of the classes, which methods know by number.
+    """
+    centres = np.asarray(grid.steps_to_seconds(np.arange(length) + 0.5))
+    sums = {name: np.zeros(length) for name in parts[0][1]}
+    seen = np.zeros(length)
+    for time_map, values in parts:
+        for piece in time_map.pieces:
+            rows = np.flatnonzero((centres >= piece.start) & (centres < piece.end))
+            steps = piece.to_steps(centres[rows]).clip(piece.first + 0.5, piece.last - 0.5) - 0.5
+            seen[rows] += 1
+            for name, curve in values.items():
+                sums[name][rows] += np.interp(steps, np.arange(len(curve)), curve)
+    means = {
+        _curve_name(name, classes): (total / np.maximum(seen, 1)).astype(np.float32) for name, total in sums.items()
+    }
+    return Curves(float(grid.steps_to_seconds(0)), grid.seconds_per_step, means)
+
+
+def _curve_name(name: str, classes: Sequence[str]) -> str:
+    """Methods know classes by number: ``class 3``. Where a class has the name of a curve of the method's own, such
+    as ``start``, the latter becomes ``start (model)``."""
+    kind, _, number = name.partition(" ")
+    if kind == "class" and number.isdigit():
+        return classes[int(number)]
+    while name in classes:
+        name += " (model)"
+    return name
+
+
+def _entering(found: Candidates, settings: PostProcess) -> Candidates:
+    """Those candidates of a window that go on to the others of the video."""
+    if settings.per_window:
+        kept = process_window(found.segments, found.scores, found.labels, settings)
+        found = Candidates(kept.segments, kept.scores, kept.labels)
+    rows = entering(found.segments, found.scores, settings)
+    return Candidates(found.segments[rows], found.scores[rows], found.labels[rows])
+
+
+def _batches(samples: Iterator[Sample], size: int) -> Iterator[Batch]:
+    group: list[Sample] = []
+    for sample in samples:
+        group.append(sample)
+        if len(group) == size:
+            yield collate(group)
+            group = []
+    if group:
+        yield collate(group)
