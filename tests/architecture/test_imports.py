@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import untrimmed
-
-SOURCE = Path(untrimmed.__file__).parent
-ROOT = "untrimmed"
-
-FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "notebook"),
-    ("segments", "grid", "timemap", "types"),
-    ("formats", "postprocess"),
-    ("config", "cutting"),
-    ("evaluation",),
-    ("video",),
-    ("backbones",),
-    ("extract",),
-    ("layers",),
-    ("losses",),
-    ("data",),
-    ("methods",),
-    ("training",),
-    ("recipe",),
-    ("inference",),
-    ("export",),
-    ("cluster",),
-    ("report",),
-    ("runs",),
-    ("run_report",),
-    ("demo",),
-    ("cli",),
-    ("__main__",),
-)
-"""From the ground up. A part may import from its own floor and from those below it."""
-
-FACADE = len(FLOORS)
-"""``untrimmed/__init__.py`` offers parts of every floor, lazily; nothing inside the package goes through it."""
+_spec = importlib.util.spec_from_file_location("house", Path(__file__).with_name("house.py"))
+assert _spec is not None
+assert _spec.loader is not None
+house = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(house)
+ROOT, floor_of, imported, part_of = house.ROOT, house.floor_of, house.imported, house.part_of
 
 WITHOUT_TORCH = (
     "errors",
@@ -54,57 +26,15 @@ WITHOUT_TORCH = (
     "types",
     "formats",
     "postprocess",
-    "cutting",
     "evaluation",
     "report",
 )
+"""Parts. Of ``pipeline``, whose modules do what the commands do, each loads what its command needs."""
 WITHOUT_NUMBA = ("errors", "segments", "grid", "timemap", "types", "formats")
 HEAVY = ("torch", "numba", "matplotlib", "cv2")
 
 
-def modules() -> dict[str, Path]:
-    """Dotted name -> file of every module; a package goes by its own name."""
-    found = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        parts = (ROOT, *path.relative_to(SOURCE).with_suffix("").parts)
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[str, int]]:
-    """The modules of the package that a module names in an import anywhere in its file, with the line."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] == ROOT:
-                    yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")
-            base = above[: len(above) - node.level + 1] if node.level else []
-            source = ".".join([*base, *([node.module] if node.module else [])])
-            if source.split(".")[0] != ROOT:
-                continue
-            for alias in node.names:
-                inner = f"{source}.{alias.name}"
-                if inner in known:
-                    yield inner, node.lineno
-                elif (source, alias.name) != (ROOT, "__version__"):
-                    yield source, node.lineno
-
-
-def floor_of(module: str) -> int:
-    """The number of a module's floor, from 0; a part that stands on none is an error."""
-    if module == ROOT:
-        return FACADE
-    part = module.split(".")[1]
-    for number, parts in enumerate(FLOORS):
-        if part in parts:
-            return number
-    raise AssertionError(f"{module} stands on no floor: add '{part}' to FLOORS in {Path(__file__).name}")
+MODULES = house.modules()
 
 
 def upward(known: dict[str, Path]) -> list[str]:
@@ -153,6 +83,19 @@ def test_no_import_points_up() -> None:
 
 def test_no_imports_go_in_a_circle() -> None:
     assert circle(MODULES) == []
+
+
+def test_every_part_stands_as_low_as_its_imports_allow() -> None:
+    below = house.arrows(MODULES)
+    for number, floor in enumerate(house.FLOORS[1:], start=1):
+        for part in floor:
+            assert any(floor_of(f"{ROOT}.{other}") == number - 1 for other in below[part]), part
+
+
+def test_the_picture_of_the_floors_is_as_the_imports_are() -> None:
+    assert house.PICTURE.read_text(encoding="utf-8") == house.draw(MODULES), (
+        "python tests/architecture/house.py draws it anew"
+    )
 
 
 def test_an_upward_import_and_a_circle_are_found(tmp_path: Path) -> None:

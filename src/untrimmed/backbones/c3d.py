@@ -8,8 +8,8 @@ subtracts a mean clip, whose colours differ from place to place by little; ``mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,17 +22,15 @@ from torch.nn import functional as F
 
 from untrimmed.backbones.snippets import (
     Look,
-    batch_of,
+    SnippetNetwork,
     check_least,
     clips_of,
     device_of,
-    middle,
     read_options,
-    snippet_rows,
 )
 from untrimmed.backbones.weights import find_weights, load_weights, read_state
 from untrimmed.errors import InputError
-from untrimmed.grid import SnippetGrid, exact_fps
+from untrimmed.grid import exact_fps
 
 _SIZE, _SHORT_SIDE, _WINDOW = 112, 128, 16
 _REVISION = 1
@@ -136,7 +134,7 @@ class Options:
             raise InputError(f"backbone 'c3d': mean is {self.mean}, expected three colours")
 
 
-class C3DBackbone:
+class C3DBackbone(SnippetNetwork):
     """The extractor; see the module. Made by :func:`untrimmed.backbones.make_backbone`.
 
     Args:
@@ -148,6 +146,7 @@ class C3DBackbone:
         batch: snippets at once; None: as many as suit the device.
     """
 
+    name = "c3d"
     short_side = _SHORT_SIDE
 
     def __init__(
@@ -159,9 +158,8 @@ class C3DBackbone:
         device: torch.device,
         batch: int | None = None,
     ) -> None:
-        self.options, self.network, self.batch = options, network.to(device), batch
-        self.weights, self.device = (str(file),), device
-        self._checksum = checksum
+        super().__init__(options, (str(file),), checksum, device, batch, _SIZE)
+        self.network = network.to(device)
 
     @classmethod
     def from_options(
@@ -184,25 +182,9 @@ class C3DBackbone:
         file, checksum = find_weights("c3d", "", Path(weights[0]) if weights else None, expected)
         return cls(chosen, load_c3d(file), checksum, file, where, batch)
 
-    def spec(self) -> dict[str, Any]:
-        """The spec that makes this backbone, every option with its value."""
-        options = {**asdict(self.options), "fps": str(self.options.fps), "mean": list(self.options.mean)}
-        return {"name": "c3d", "weights_sha256": self._checksum, "options": options}
-
     @property
-    def channels(self) -> int:
+    def channels(self) -> int:  # type: ignore[override]
         return CHANNELS[self.options.layer]
-
-    @property
-    def grid(self) -> SnippetGrid:
-        return SnippetGrid(self.options.fps, self.options.stride, self.options.window)
-
-    def stream(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
-        """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
-        :class:`untrimmed.backbones.Backbone`. Decoding goes on in a thread beside the network."""
-        looks: Iterator[Look] = ((middle(image, _SIZE),) for _, image in frames)
-        batch = batch_of(self.batch, self.device, 8)
-        return snippet_rows(looks, self._rows, window=_WINDOW, stride=self.options.stride, batch=batch)
 
     @torch.inference_mode()
     def _rows(self, snippets: Sequence[Sequence[Look]]) -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -25,17 +25,15 @@ from numpy.typing import NDArray
 
 from untrimmed.backbones.snippets import (
     Look,
-    batch_of,
+    SnippetNetwork,
     check_least,
     clips_of,
     device_of,
-    middle,
     read_options,
-    snippet_rows,
 )
 from untrimmed.backbones.weights import checksum, weights_folder
 from untrimmed.errors import InputError
-from untrimmed.grid import SnippetGrid, exact_fps
+from untrimmed.grid import exact_fps
 
 _CONFIG, _STATISTICS = "config.json", "preprocessor_config.json"
 _WHOLE, _SHARDS = "model.safetensors", "model-*-of-*.safetensors"
@@ -70,7 +68,7 @@ class Options:
             raise InputError(f"backbone 'hub': revision is {self.revision}, this program computes {_REVISION}")
 
 
-class HubBackbone:
+class HubBackbone(SnippetNetwork):
     """The extractor; see the module. Made by :func:`untrimmed.backbones.make_backbone`.
 
     Args:
@@ -84,6 +82,9 @@ class HubBackbone:
             does not take snippets of that window.
     """
 
+    name = "hub"
+    few = 4
+
     def __init__(self, options: Options, folder: Path, device: torch.device, batch: int | None = None) -> None:
         self.model = _load(folder).to(device)
         config = self.model.config
@@ -92,11 +93,9 @@ class HubBackbone:
         if not isinstance(frames, int) or not isinstance(size, int):
             raise InputError(f"{folder}: a model of type {config.model_type}, expected one that takes video clips")
         window = options.window or frames
-        self.options = replace(options, window=window, stride=options.stride or window)
-        self.short_side, self.device, self.batch = size, device, batch
-        self.weights = (str(folder),)
-        self._window, self._stride = window, self.options.stride or window
-        self._checksum = _checksum(folder)
+        known = replace(options, window=window, stride=options.stride or window)
+        super().__init__(known, (str(folder),), _checksum(folder), device, batch, size)
+        self.short_side = size
         mean, deviation = _statistics(folder)
         self._mean, self._deviation = (torch.tensor(each, device=device)[:, None] for each in (mean, deviation))
         if window != frames:
@@ -128,36 +127,20 @@ class HubBackbone:
             return cls(chosen, _fetch(given), where, batch)
         return cls(chosen, Path(given), where, batch)
 
-    def spec(self) -> dict[str, Any]:
-        """The spec that makes this backbone, every option with its value."""
-        options = {**asdict(self.options), "fps": str(self.options.fps)}
-        return {"name": "hub", "weights_sha256": self._checksum, "options": options}
-
     @property
     def channels(self) -> int:
         return int(self.model.config.hidden_size)
-
-    @property
-    def grid(self) -> SnippetGrid:
-        return SnippetGrid(self.options.fps, self._stride, self._window)
-
-    def stream(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
-        """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
-        :class:`untrimmed.backbones.Backbone`. Decoding goes on in a thread beside the network."""
-        looks: Iterator[Look] = ((middle(image, self.short_side),) for _, image in frames)
-        batch = batch_of(self.batch, self.device, 4)
-        return snippet_rows(looks, self._rows, window=self._window, stride=self._stride, batch=batch)
 
     def _try_window(self, folder: Path, frames: int) -> None:
         """Refuse a window that the model was not made for, unless it can take it: some have positions for any."""
         nothing = (np.zeros((self.short_side, self.short_side, 3), np.uint8),)
         try:
-            self._rows([[nothing] * self._window])
+            self._rows([[nothing] * self.options.window])
         except (RuntimeError, ValueError, IndexError) as error:
             reason = str(error).split("\n")[0]
             raise InputError(
-                f"backbone 'hub': window is {self._window}, but the model in {folder} takes snippets of {frames} "
-                f"frames ({reason})"
+                f"backbone 'hub': window is {self.options.window}, but the model in {folder} takes snippets of "
+                f"{frames} frames ({reason})"
             ) from None
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -34,17 +34,16 @@ from torch.nn import functional as F
 
 from untrimmed.backbones.snippets import (
     Look,
-    batch_of,
+    SnippetNetwork,
     check_least,
     clips_of,
     device_of,
     middle,
     read_options,
-    snippet_rows,
 )
 from untrimmed.backbones.weights import find_weights, load_weights, read_state
 from untrimmed.errors import InputError, nearest
-from untrimmed.grid import SnippetGrid, exact_fps
+from untrimmed.grid import exact_fps
 from untrimmed.video.flow import make_flow, to_unit
 
 STREAMS = {"rgb": 3, "flow": 2}
@@ -269,7 +268,7 @@ class Options:
             make_flow(self.flow)
 
 
-class I3DBackbone:
+class I3DBackbone(SnippetNetwork):
     """The extractor; see the module. Made by :func:`untrimmed.backbones.make_backbone`.
 
     Args:
@@ -281,6 +280,7 @@ class I3DBackbone:
         batch: snippets at once; None: as many as suit the device.
     """
 
+    name = "i3d"
     short_side = _SHORT_SIDE
 
     def __init__(
@@ -292,10 +292,9 @@ class I3DBackbone:
         device: torch.device,
         batch: int | None = None,
     ) -> None:
-        self.options, self.batch = options, batch
+        checksum = "+".join(checksums[stream] for stream in options.streams)
+        super().__init__(options, [str(file) for file in files], checksum, device, batch, _SIZE)
         self.networks = {stream: networks[stream].to(device) for stream in options.streams}
-        self.weights, self.device = tuple(str(file) for file in files), device
-        self._checksums = "+".join(checksums[stream] for stream in options.streams)
 
     @classmethod
     def from_options(
@@ -330,35 +329,19 @@ class I3DBackbone:
         return cls(chosen, networks, checksums, files, where, batch)
 
     def spec(self) -> dict[str, Any]:
-        """The spec that makes this backbone, every option with its value."""
-        options = {**asdict(self.options), "fps": str(self.options.fps), "streams": list(self.options.streams)}
+        """The spec that makes this backbone, every option that matters with its value."""
+        spec = super().spec()
         if "flow" not in self.options.streams:
-            del options["flow"]
-        return {"name": "i3d", "weights_sha256": self._checksums, "options": options}
+            del spec["options"]["flow"]
+        return spec
 
     @property
     def channels(self) -> int:
         return 1024 * len(self.options.streams)
 
-    @property
-    def grid(self) -> SnippetGrid:
-        return SnippetGrid(self.options.fps, self.options.stride, self.options.window)
-
-    def stream(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
-        """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
-        :class:`untrimmed.backbones.Backbone`. Decoding and flow go on in a thread beside the network."""
-        return snippet_rows(
-            self._looks(frames),
-            self._rows,
-            window=self.options.window,
-            stride=self.options.stride,
-            batch=batch_of(self.batch, self.device, 8),
-        )
-
     def _looks(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[Look]:
         if "flow" not in self.options.streams:
-            for _, image in frames:
-                yield (middle(image, _SIZE),)
+            yield from super()._looks(frames)
             return
         estimate = make_flow(self.options.flow)
         before: tuple[NDArray[Any], NDArray[np.uint8]] | None = None

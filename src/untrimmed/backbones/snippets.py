@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
+from untrimmed.grid import SnippetGrid
 
 Look = tuple[NDArray[Any], ...]
 """What a network sees of one frame, one array a stream."""
@@ -28,6 +30,73 @@ Item = TypeVar("Item")
 @dataclass(frozen=True)
 class _Failed:
     error: BaseException
+
+
+class SnippetNetwork(ABC):
+    """A backbone that is a network over snippets; see :class:`untrimmed.backbones.Backbone`.
+
+    A subclass has the network, says how many features it gives in ``channels``, and computes them in :meth:`_rows`.
+
+    Args:
+        options: a dataclass with ``fps``, ``stride`` and ``window``.
+        weights: files, or a folder, of them.
+        checksum: of them.
+        device: to compute on.
+        batch: snippets at once; None: as many as suit the device.
+        side: of the square in the middle of a frame that the network sees, in pixels.
+    """
+
+    name: ClassVar[str]
+    """Of the backbone, in a spec."""
+
+    few: ClassVar[int] = 8
+    """Snippets at once that keep a CPU busy."""
+
+    short_side: int
+
+    def __init__(
+        self, options: Any, weights: Sequence[str], checksum: str, device: torch.device, batch: int | None, side: int
+    ) -> None:
+        self.options, self.device, self.batch = options, device, batch
+        self.weights = tuple(weights)
+        self._checksum, self._side = checksum, side
+
+    def spec(self) -> dict[str, Any]:
+        """The spec that makes this backbone, every option with its value."""
+        options = {
+            option: list(value) if isinstance(value, tuple) else value for option, value in asdict(self.options).items()
+        }
+        options["fps"] = str(self.options.fps)
+        return {"name": self.name, "weights_sha256": self._checksum, "options": options}
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Features a snippet."""
+
+    @property
+    def grid(self) -> SnippetGrid:
+        return SnippetGrid(self.options.fps, self.options.stride, self.options.window)
+
+    def stream(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
+        """Features as the frames come: one row ``(C,)`` for each whole snippet, in order; see
+        :class:`untrimmed.backbones.Backbone`. Decoding, and whatever else :meth:`_looks` does, goes on in a thread
+        beside the network."""
+        return snippet_rows(
+            self._looks(frames),
+            self._rows,
+            window=self.grid.window,
+            stride=self.grid.stride,
+            batch=batch_of(self.batch, self.device, self.few),
+        )
+
+    def _looks(self, frames: Iterable[tuple[float, NDArray[np.uint8]]]) -> Iterator[Look]:
+        """What the network sees of each frame; by default the square in its middle."""
+        return ((middle(image, self._side),) for _, image in frames)
+
+    @abstractmethod
+    def _rows(self, snippets: Sequence[Sequence[Look]]) -> NDArray[np.float32]:
+        """(N, C) of N snippets."""
 
 
 def ahead(items: Iterable[Item], size: int = _AHEAD) -> Iterator[Item]:
