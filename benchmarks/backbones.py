@@ -22,7 +22,7 @@ from untrimmed.backbones import make_backbone
 from untrimmed.backbones.c3d import C3D
 from untrimmed.backbones.i3d import I3D
 from untrimmed.backbones.snippets import device_of
-from untrimmed.pipeline.extract import extract_features
+from untrimmed.pipeline.extract_job import extract_features
 from untrimmed.video import VideoWriter, read_frames
 
 CASES: dict[str, tuple[Callable[[], torch.nn.Module], int, int, int]] = {

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.common import peak_memory, report
 
 from untrimmed.backbones import make_backbone
-from untrimmed.pipeline.extract import extract_features, open_frames
+from untrimmed.pipeline.extract_job import extract_features, open_frames
 from untrimmed.video import VideoWriter
 
 VIDEOS, SECONDS, RATE, SIZE = 4, 30, 30, (320, 240)

@@ -15,7 +15,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "untrimmed.cluster": ("untrimmed.pipeline.cluster",),
     "untrimmed.cutting": ("untrimmed.pipeline.cut",),
     "untrimmed.export": ("untrimmed.pipeline.export",),
-    "untrimmed.extract": ("untrimmed.pipeline.extract",),
+    "untrimmed.extract": ("untrimmed.pipeline.extract", "untrimmed.pipeline.extract_job"),
     "untrimmed.inference": (
         "untrimmed.pipeline.detector",
         "untrimmed.pipeline.model_file",

@@ -183,7 +183,7 @@ class C3DBackbone(SnippetNetwork):
         return cls(chosen, load_c3d(file), checksum, file, where, batch)
 
     @property
-    def channels(self) -> int:  # type: ignore[override]
+    def channels(self) -> int:
         return CHANNELS[self.options.layer]
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ import typer
 from untrimmed.cli.values import RAY_HELP
 
 if TYPE_CHECKING:
-    from untrimmed.pipeline.extract import Outcome, Progress
+    from untrimmed.pipeline.extract_job import Outcome, Progress
 
 _LINE_SECONDS = 30.0
 """Between two lines of progress where there is no terminal."""

@@ -26,7 +26,7 @@ from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureWriter
 from untrimmed.pipeline.detector import Detector, best_device, load_model
 from untrimmed.pipeline.export import load_onnx
-from untrimmed.pipeline.extract import Job, Outcome, Progress, attempt, one_thread, reason_of
+from untrimmed.pipeline.extract_job import Job, Outcome, Progress, attempt, one_thread, reason_of
 from untrimmed.pipeline.sources import problems_of
 
 LOCAL = "local"

@@ -16,7 +16,7 @@ from untrimmed.errors import InputError
 from untrimmed.formats.features import INDEX, ArrayFeatures, Features, FeatureStore
 from untrimmed.formats.media import VIDEO_SUFFIXES, is_video, named
 from untrimmed.grid import SnippetGrid
-from untrimmed.pipeline.extract import extract_features
+from untrimmed.pipeline.extract_job import extract_features
 from untrimmed.types import Annotations
 
 FEATURE_SUFFIX = ".npy"

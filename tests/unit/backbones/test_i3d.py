@@ -17,7 +17,8 @@ from untrimmed.backbones.i3d import I3D, I3DBackbone, MaxPool, Unit, same_paddin
 from untrimmed.backbones.weights import checksum, find_weights, published
 from untrimmed.errors import InputError
 from untrimmed.formats.features import FeatureStore
-from untrimmed.pipeline.extract import extract, extract_features
+from untrimmed.pipeline.extract import extract
+from untrimmed.pipeline.extract_job import extract_features
 from untrimmed.video import VideoWriter, read_frames
 from untrimmed.video.flow import make_flow, to_unit
 

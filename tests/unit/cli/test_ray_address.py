@@ -12,7 +12,7 @@ from untrimmed import cli
 from untrimmed.cli.values import with_address
 from untrimmed.errors import InputError
 from untrimmed.pipeline import cluster
-from untrimmed.pipeline.extract import Outcome
+from untrimmed.pipeline.extract_job import Outcome
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "head:6379", "10.0.0.1:6379", "[::1]:6379", "ray://head:10001"])

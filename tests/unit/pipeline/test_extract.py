@@ -20,7 +20,8 @@ import pytest
 from untrimmed.backbones import make_backbone, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.formats.features import INDEX, FeatureStore
-from untrimmed.pipeline.extract import Outcome, Progress, extract, extract_features, find_videos, open_frames
+from untrimmed.pipeline.extract import extract, find_videos
+from untrimmed.pipeline.extract_job import Outcome, Progress, extract_features, open_frames
 from untrimmed.video import VideoWriter, probe
 
 FAST = {"name": "motion", "options": {"fps": 10}}
