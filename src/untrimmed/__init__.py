@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from untrimmed.evaluation.diagnosis import diagnose
     from untrimmed.formats import read_annotations, read_detections, write_annotations, write_detections
     from untrimmed.formats.features import FeatureStore
+    from untrimmed.pipeline.api import detect, extract, train
     from untrimmed.pipeline.detector import Detector, load_model
     from untrimmed.types import Annotations, Detections, Instances, Video
 
@@ -29,11 +30,14 @@ _PLACES = {
     "Instances": "untrimmed.types",
     "Video": "untrimmed.types",
     "compare": "untrimmed.evaluation",
+    "detect": "untrimmed.pipeline.api",
     "diagnose": "untrimmed.evaluation.diagnosis",
     "evaluate": "untrimmed.evaluation",
+    "extract": "untrimmed.pipeline.api",
     "load_model": "untrimmed.pipeline.detector",
     "read_annotations": "untrimmed.formats",
     "read_detections": "untrimmed.formats",
+    "train": "untrimmed.pipeline.api",
     "write_annotations": "untrimmed.formats",
     "write_detections": "untrimmed.formats",
 }
@@ -46,11 +50,14 @@ __all__ = [
     "Instances",
     "Video",
     "compare",
+    "detect",
     "diagnose",
     "evaluate",
+    "extract",
     "load_model",
     "read_annotations",
     "read_detections",
+    "train",
     "write_annotations",
     "write_detections",
 ]

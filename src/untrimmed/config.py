@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from types import UnionType
@@ -69,9 +70,19 @@ def read(name: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     values = parse_yaml(read_text(path), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds a {type(values).__name__}, expected a mapping of sections")
+    return changed(values, overrides)
+
+
+def changed(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of a config's values with ``key.sub=value`` overrides applied.
+
+    Raises:
+        InputError: if an override is malformed.
+    """
+    copied = deepcopy(dict(values))
     for override in overrides:
-        _override(values, override)
-    return values
+        _override(copied, override)
+    return copied
 
 
 def parse_yaml(text: str, source: str) -> Any:
