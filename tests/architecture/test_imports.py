@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +182,24 @@ print(json.dumps([len(pages), guilty]))
     pages, guilty = json.loads(run(code).splitlines()[-1])
     assert guilty == []
     assert pages > 1
+
+
+def test_the_page_on_the_architecture_names_what_exists() -> None:
+    page = (house.CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = sorted(set(re.findall(r"`(untrimmed(?:\.\w+)+)`", page)))
+    assert len(names) > 20
+    for name in names:
+        parts = name.split(".")
+        module = max(
+            (".".join(parts[:n]) for n in range(1, len(parts) + 1)), key=lambda each: (each in MODULES, len(each))
+        )
+        found = importlib.import_module(module)
+        for part in name.removeprefix(module).split(".")[1:]:
+            assert hasattr(found, part), name
+            found = getattr(found, part)
+    files = set(re.findall(r"`((?:src|tests|examples)/[\w./]+)`", page))
+    assert [file for file in sorted(files) if not (house.CHECKOUT / file).exists()] == []
+    assert {part for floor in house.FLOORS for part in floor} - set(re.findall(r"`(\w+)`", page)) == {
+        "__main__",
+        "notebook",
+    }

@@ -1,11 +1,17 @@
-"""The methods there are, and how one is made from a config."""
+"""The methods there are, and how one is made from a config.
+
+A method of somebody else's joins by :func:`register`, or, in an installed package, by an entry point of the group
+``untrimmed.methods``: its name is the method's, its object ``module:Class``.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel
 
@@ -15,18 +21,27 @@ from untrimmed.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-METHODS: dict[str, str] = {
-    "basnet": "untrimmed.methods.weak.basnet:BaSNet",
-    "dgam": "untrimmed.methods.weak.dgam:DGAM",
-    "segtad": "untrimmed.methods.dense.segtad:SegTAD",
-    "um": "untrimmed.methods.weak.um:UM",
-    "vsgn": "untrimmed.methods.dense.vsgn:VSGN",
-}
-"""Name -> ``module:class``. The module also holds the method's ``Config``. Nothing is imported before it is asked
-for, so that listing names does not load torch."""
+Family = Literal["dense", "weak"]
+"""``dense``: looks at every step, and learns from segments; ``weak``: learns from the labels of whole videos. Each is a
+folder of :mod:`untrimmed.methods`, which says what its methods have in common."""
 
-WEAK = frozenset({"basnet", "dgam", "um"})
-"""Those that learn from video-level labels; all others need to be told when instances are."""
+
+class Entry(NamedTuple):
+    """A method: ``module:Class``, and its family. The settings are the class's ``Config`` or, without one, the
+    module's."""
+
+    place: str
+    family: Family
+
+
+METHODS: dict[str, Entry] = {
+    "basnet": Entry("untrimmed.methods.weak.basnet:BaSNet", "weak"),
+    "dgam": Entry("untrimmed.methods.weak.dgam:DGAM", "weak"),
+    "segtad": Entry("untrimmed.methods.dense.segtad:SegTAD", "dense"),
+    "um": Entry("untrimmed.methods.weak.um:UM", "weak"),
+    "vsgn": Entry("untrimmed.methods.dense.vsgn:VSGN", "dense"),
+}
+"""By name. Nothing is imported before it is asked for, so that listing names does not load torch."""
 
 ENHANCERS: dict[str, str] = {
     "acgnet": "untrimmed.methods.plugins.acgnet:ACGNet",
@@ -34,9 +49,47 @@ ENHANCERS: dict[str, str] = {
 """Likewise the enhancers of features that a method with the setting ``enhance`` may be given."""
 
 
+def register(name: str, method: type[nn.Module], family: Family = "dense") -> None:
+    """Let configs, commands and model files of this process name a method of one's own.
+
+    Args:
+        name: as in ``method: {name: ...}``; a name that is taken is given to this method from now on.
+        method: a class that satisfies :class:`untrimmed.methods.protocol.Method`, made as ``method(settings, channels,
+            classes)``, with its settings, a pydantic model, as its attribute ``Config``.
+        family: what it learns from.
+
+    Raises:
+        InputError: if there is no such family, or the class has no ``Config``.
+    """
+    if family not in get_args(Family):
+        raise InputError(f"method {name}: family is {family!r}: {nearest(str(family), get_args(Family))}")
+    if not isinstance(getattr(method, "Config", None), type):
+        raise InputError(f"method {name}: {method.__qualname__} has no `Config`, a pydantic model of its settings")
+    _own[name] = method
+    METHODS[name] = Entry(f"{method.__module__}:{method.__qualname__}", family)
+
+
+_own: dict[str, type[nn.Module]] = {}
+"""Classes that were registered: that of a script cannot be imported by its place."""
+
+
+def family_of(name: str) -> Family:
+    """The family of a method.
+
+    Raises:
+        InputError: if there is no such method.
+    """
+    return _entry(name).family
+
+
+def of_family(family: Family) -> list[str]:
+    """The names of the methods of a family, sorted."""
+    return sorted(name for name, entry in METHODS.items() if entry.family == family)
+
+
 def method_title(settings: Mapping[str, Any]) -> str:
     """How people call a method: the section ``method`` of a config -> e.g. ``"UM + ACGNet"``."""
-    parts = [METHODS[settings["name"]]]
+    parts = [_entry(settings["name"]).place]
     if settings.get("enhance"):
         parts.append(ENHANCERS[settings["enhance"]["name"]])
     return " + ".join(part.partition(":")[2] for part in parts)
@@ -48,8 +101,10 @@ def method_class(name: str) -> type[nn.Module]:
     Raises:
         InputError: if there is no method of that name; the message suggests the nearest one.
     """
-    module, class_name = _locate(name, METHODS, "method")
-    found: type[nn.Module] = getattr(module, class_name)
+    if name in _own:
+        return _own[name]
+    module, class_name = _entry(name).place.split(":")
+    found: type[nn.Module] = getattr(importlib.import_module(module), class_name)
     return found
 
 
@@ -64,8 +119,8 @@ def method_config(name: str, values: Mapping[str, Any] | BaseModel | None = None
         InputError: if there is no such method, a key does not exist (the message suggests the nearest one) or a
             value does not fit.
     """
-    module, _ = _locate(name, METHODS, "method")
-    config: type[BaseModel] = module.Config
+    found = method_class(name)
+    config: type[BaseModel] = getattr(found, "Config", None) or sys.modules[found.__module__].Config
     if not isinstance(values, config):
         given = values.model_dump() if isinstance(values, BaseModel) else dict(values or {})
         values = check(config, given, f"method {name}")
@@ -101,6 +156,15 @@ def make_method(name: str, config: Mapping[str, Any] | BaseModel | None, channel
     enhancer, options = _enhancer(chosen, f"method {name}: enhance")
     module, class_name = _locate(enhancer, ENHANCERS, "enhancer")
     return method_class(name)(settings, channels, classes, enhance=partial(getattr(module, class_name), options))
+
+
+def _entry(name: str) -> Entry:
+    if name not in METHODS:
+        for point in entry_points(group="untrimmed.methods"):
+            METHODS.setdefault(point.name, Entry(point.value, getattr(point.load(), "family", "dense")))
+    if name not in METHODS:
+        raise InputError(f"there is no method '{name}': {nearest(name, METHODS)}")
+    return METHODS[name]
 
 
 def _enhancer(values: Mapping[str, Any], source: str) -> tuple[str, BaseModel]:

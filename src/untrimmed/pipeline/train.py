@@ -39,7 +39,7 @@ from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_json, write_text
 from untrimmed.grid import SnippetGrid
-from untrimmed.methods.catalog import WEAK, make_method
+from untrimmed.methods.catalog import family_of, make_method, of_family
 from untrimmed.methods.weights import check_format
 from untrimmed.pipeline.detector import Detector, collect
 from untrimmed.pipeline.model_file import MODEL_FILE, TRAINED_ON
@@ -127,7 +127,7 @@ def open_parts(recipe: Recipe) -> Parts:
 
 def _expect_segments(training: Annotations, recipe: Recipe) -> None:
     """Refuse labels without segments where they would be learned from as if nothing occurred."""
-    if recipe.method["name"] in WEAK:
+    if family_of(recipe.method["name"]) == "weak":
         return
     blind = [video.id for video in training if set(video.video_labels) - set(video.instances.labels)]
     if blind:
@@ -135,7 +135,7 @@ def _expect_segments(training: Annotations, recipe: Recipe) -> None:
             f"{recipe.data.annotations}: labels without segments in {counted(len(blind), 'video')} to train on "
             f"({', '.join(blind[:3])}{', ...' if blind[3:] else ''}): method {recipe.method['name']} would learn that "
             "nothing occurs there; add their segments, give these videos another subset, or train one of "
-            f"{', '.join(sorted(WEAK))}, which learn from labels alone"
+            f"{', '.join(of_family('weak'))}, which learn from labels alone"
         )
 
 

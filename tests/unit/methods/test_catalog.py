@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
+from pydantic import BaseModel
+from torch import nn
 
 from untrimmed.errors import InputError
+from untrimmed.methods import catalog
 from untrimmed.methods.catalog import METHODS, make_method, method_class, method_config, method_title
 from untrimmed.methods.dense.vsgn import VSGN, Config
 
@@ -57,3 +61,46 @@ def test_titles() -> None:
     assert method_title({"name": "segtad", "channels": 4}) == "SegTAD"
     assert method_title({"name": "um", "enhance": {"name": "acgnet"}}) == "UM + ACGNet"
     assert method_title({"name": "um", "enhance": None}) == "UM"
+
+
+class Settings(BaseModel):
+    width: int = 2
+
+
+class Mine(nn.Module):
+    Config = Settings
+
+    def __init__(self, config: Settings, channels: int, classes: int) -> None:
+        super().__init__()
+        self.shape = config.width, channels, classes
+
+
+def test_a_method_of_ones_own_is_named_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "METHODS", dict(METHODS))
+    monkeypatch.setattr(catalog, "_own", {})
+    with pytest.raises(InputError, match="there is no method 'mine'"):
+        make_method("mine", {}, 5, 3)
+    catalog.register("mine", Mine, family="weak")
+    made = make_method("mine", {"width": 7}, 5, 3)
+    assert isinstance(made, Mine)
+    assert made.shape == (7, 5, 3)
+    assert catalog.family_of("mine") == "weak"
+    assert "mine" in catalog.of_family("weak")
+    assert method_title({"name": "mine"}) == "Mine"
+    with pytest.raises(InputError, match="method mine: width is 'wide'"):
+        make_method("mine", {"width": "wide"}, 5, 3)
+
+
+def test_what_is_no_method_is_not_registered() -> None:
+    with pytest.raises(InputError, match="family is 'strong'"):
+        catalog.register("mine", Mine, family="strong")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Linear has no `Config`"):
+        catalog.register("mine", nn.Linear)
+
+
+def test_a_package_offers_methods_by_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", f"{VSGN.__module__}:VSGN", "untrimmed.methods")
+    monkeypatch.setattr(catalog, "METHODS", dict(METHODS))
+    monkeypatch.setattr(catalog, "entry_points", lambda group: [point] if group == "untrimmed.methods" else [])
+    assert method_class("theirs") is VSGN
+    assert catalog.family_of("theirs") == "dense"
