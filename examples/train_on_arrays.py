@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from untrimmed import Annotations, Instances, Video, write_annotations
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.pipeline.train import train

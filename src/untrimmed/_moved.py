@@ -79,14 +79,15 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: its ``__name__``.
-        names: old -> new.
+        names: old -> new; with dots, of another module.
     """
 
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        _warn(f"{module}.{name}", f"{module}.{names[name]}")
-        return getattr(sys.modules[module], names[name])
+        place, _, new = names[name].rpartition(".")
+        _warn(f"{module}.{name}", f"{place or module}.{new}")
+        return getattr(import_module(place or module), new)
 
     return find
 

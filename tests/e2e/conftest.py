@@ -13,7 +13,7 @@ import pytest
 
 from untrimmed.formats import write_annotations, write_detections
 from untrimmed.formats.curves import Curves, write_curves
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.report.media import video_sources
 from untrimmed.report.viewer import ResultSet, render

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from untrimmed.cli import app
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, write_annotations
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.pipeline.detector import load_model
 from untrimmed.pipeline.recipe import Recipe, recipe_of

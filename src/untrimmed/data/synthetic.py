@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.segments import intersection_over_first
 from untrimmed.types import Annotations, Video

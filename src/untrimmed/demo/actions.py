@@ -30,6 +30,7 @@ from untrimmed.demo.figure import (
     Z,
     rest,
 )
+from untrimmed.demo.manner import Manner, beat_at, bump, ease, envelope, hold, sides_of
 
 SINGLE = ("bow", "jump", "punch", "spin", "squat", "wave")
 """Classes that are one movement, done once or again and again."""
@@ -61,28 +62,6 @@ OTHERS = ("dip", "fold_hands", "lift_knee", "nod", "pick_up", "scratch_head", "s
 """Further movements without a label, which resemble actions from afar."""
 
 NEAR_MISSES = (*HELD.values(), *OTHERS)
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How one movement is performed.
-
-    Args:
-        duration: seconds from leaving rest to being back, above 0.
-        beats: ``(B, 2)`` begin and end of each beat in seconds, in order, inside the duration; of a compound, of each
-            round.
-        size: how far the movement goes, about 0.75 to 1.2.
-        side: 1 or -1: the arm, leg or direction it starts with.
-        alternate: whether the side changes with every beat.
-        parts: of a compound, the movements it is made of, in order, each with the second at which it begins.
-    """
-
-    duration: float
-    beats: Array
-    size: float = 1.0
-    side: float = 1.0
-    alternate: bool = False
-    parts: tuple[tuple[str, float, Manner], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,40 +121,6 @@ def perform(kind: str, time: Array, manner: Manner) -> Array:
     return change
 
 
-def ease(u: Array) -> Array:
-    """0 below 0, 1 above 1, smooth in between."""
-    u = np.clip(u, 0, 1)
-    return u * u * (3 - 2 * u)
-
-
-def hold(u: Array, rise: float, fall: float) -> Array:
-    """From 0 at u = 0 to 1 at ``rise``, back to 0 between ``1 - fall`` and u = 1."""
-    return ease(u / rise) * ease((1 - u) / fall)
-
-
-def bump(u: Array, first: float, last: float) -> Array:
-    """One smooth swell between ``first`` and ``last``, 0 elsewhere, 1 in the middle."""
-    return np.sin(np.pi * np.clip((u - first) / (last - first), 0, 1)) ** 2
-
-
-def _beat(time: Array, manner: Manner) -> tuple[Array, Array]:
-    """Number of the beat and place in it, 0 to 1; between beats the place is 0."""
-    number = np.clip(np.searchsorted(manner.beats[:, 0], time, side="right") - 1, 0, None)
-    start, end = manner.beats[number].T
-    place = (time - start) / (end - start)
-    return number.astype(float), np.where((place > 0) & (place < 1), place, 0.0)
-
-
-def _sides(number: Array, manner: Manner) -> Array:
-    return manner.side * np.where(manner.alternate & (number % 2 == 1), -1.0, 1.0)
-
-
-def _envelope(time: Array, manner: Manner) -> Array:
-    """0 at the ends, 1 over all beats: how far the limbs are in the posture the beats start from."""
-    lead, tail = manner.beats[0, 0], manner.duration - manner.beats[-1, 1]
-    return ease(time / max(lead, 1e-6)) * ease((manner.duration - time) / max(tail, 1e-6))
-
-
 def _reach(change: Array, which: int, target: tuple[Array | float, ...], weight: Array) -> None:
     """Bring a hand (0 left, 1 right) from rest towards a target ``(x outwards, y, z)`` by a weight of 0 to 1."""
     hand = HANDS[which]
@@ -185,11 +130,11 @@ def _reach(change: Array, which: int, target: tuple[Array | float, ...], weight:
 
 
 def _bow(time: Array, manner: Manner) -> Array:
-    return _bent(hold(_beat(time, manner)[1], 0.4, 0.4), manner)
+    return _bent(hold(beat_at(time, manner)[1], 0.4, 0.4), manner)
 
 
 def _bend_over(time: Array, manner: Manner) -> Array:
-    return _bent(_envelope(time, manner), manner)
+    return _bent(envelope(time, manner), manner)
 
 
 def _bent(down: Array, manner: Manner) -> Array:
@@ -201,11 +146,11 @@ def _bent(down: Array, manner: Manner) -> Array:
 
 
 def _squat(time: Array, manner: Manner) -> Array:
-    return _low(hold(_beat(time, manner)[1], 0.42, 0.42), manner)
+    return _low(hold(beat_at(time, manner)[1], 0.42, 0.42), manner)
 
 
 def _crouch(time: Array, manner: Manner) -> Array:
-    return _low(_envelope(time, manner), manner)
+    return _low(envelope(time, manner), manner)
 
 
 def _low(down: Array, manner: Manner) -> Array:
@@ -221,7 +166,7 @@ def _low(down: Array, manner: Manner) -> Array:
 
 def _fold_hands(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    up = _envelope(time, manner)
+    up = envelope(time, manner)
     apart = 0.75 * manner.size * ease((1 - up) / 0.6)
     for which in (0, 1):
         _reach(change, which, (-0.26 + apart, 0.0, 0.7 - 0.3 * apart), ease(up / 0.6))
@@ -229,7 +174,7 @@ def _fold_hands(time: Array, manner: Manner) -> Array:
 
 
 def _jump(time: Array, manner: Manner) -> Array:
-    number, u = _beat(time, manner)
+    number, u = beat_at(time, manner)
     span = (manner.beats[:, 1] - manner.beats[:, 0])[number.astype(int)]
     height = np.clip(0.17 * span**2, 0.08, 0.20) * manner.size
     flight = np.clip((u - 0.36) / 0.36, 0, 1)
@@ -244,7 +189,7 @@ def _jump(time: Array, manner: Manner) -> Array:
 
 
 def _aborted_jump(time: Array, manner: Manner) -> Array:
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     change = _coiled(bump(u, 0, 0.5), bump(u, 0, 0.5), manner)
     for which in (0, 1):
         _reach(change, which, (0.4, 0.3, 0.6), 0.8 * bump(u, 0.3, 0.9))
@@ -262,13 +207,13 @@ def _coiled(back: Array, crouch: Array, manner: Manner) -> Array:
 
 
 def _punch(time: Array, manner: Manner) -> Array:
-    number, u = _beat(time, manner)
+    number, u = beat_at(time, manner)
     thrust = ease(u / 0.4) * ease((1 - u) / 0.5) * manner.size
-    return _fists(_sides(number, manner), _envelope(time, manner), thrust)
+    return _fists(sides_of(number, manner), envelope(time, manner), thrust)
 
 
 def _point(time: Array, manner: Manner) -> Array:
-    guard = _envelope(time, manner)
+    guard = envelope(time, manner)
     return _fists(np.full(len(time), manner.side), guard, manner.size * ease((guard - 0.4) / 0.6))
 
 
@@ -292,7 +237,7 @@ def _spin(time: Array, manner: Manner) -> Array:
 
 
 def _turn_away(time: Array, manner: Manner) -> Array:
-    away = _envelope(time, manner)
+    away = envelope(time, manner)
     return _turning(manner.side * 3.0 * manner.size * away, np.sqrt(4 * away * (1 - away)), manner)
 
 
@@ -306,12 +251,12 @@ def _turning(angle: Array, moving: Array, manner: Manner) -> Array:
 
 
 def _wave(time: Array, manner: Manner) -> Array:
-    _, u = _beat(time, manner)
-    return _arm_up(0.3 + 0.65 * manner.size * np.sin(2 * np.pi * u), _envelope(time, manner), manner)
+    _, u = beat_at(time, manner)
+    return _arm_up(0.3 + 0.65 * manner.size * np.sin(2 * np.pi * u), envelope(time, manner), manner)
 
 
 def _raise_arm(time: Array, manner: Manner) -> Array:
-    return _arm_up(np.full(len(time), 0.3), _envelope(time, manner), manner)
+    return _arm_up(np.full(len(time), 0.3), envelope(time, manner), manner)
 
 
 def _arm_up(lean: Array, up: Array, manner: Manner) -> Array:
@@ -322,7 +267,7 @@ def _arm_up(lean: Array, up: Array, manner: Manner) -> Array:
 
 def _dip(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     down = hold(u, 0.42, 0.42)
     change[:, Y] = -0.09 * manner.size * down
     change[:, PITCH] = 0.2 * down
@@ -333,7 +278,7 @@ def _dip(time: Array, manner: Manner) -> Array:
 
 def _nod(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     down = hold(u, 0.4, 0.4)
     change[:, PITCH] = 0.38 * manner.size * down
     change[:, NOD] = 0.45 * down
@@ -342,8 +287,8 @@ def _nod(time: Array, manner: Manner) -> Array:
 
 def _lift_knee(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    number, u = _beat(time, manner)
-    side = _sides(number, manner)
+    number, u = beat_at(time, manner)
+    side = sides_of(number, manner)
     up = hold(u, 0.4, 0.4)
     for which, sign in enumerate(SIDES):
         active = (side == sign).astype(float)
@@ -356,7 +301,7 @@ def _lift_knee(time: Array, manner: Manner) -> Array:
 
 def _pick_up(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     down = hold(u, 0.42, 0.42)
     change[:, PITCH] = 1.0 * manner.size * down
     change[:, Y] = -0.13 * manner.size * down
@@ -367,24 +312,24 @@ def _pick_up(time: Array, manner: Manner) -> Array:
 
 def _scratch_head(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     rub = 0.08 * np.sin(2 * np.pi * u)
-    _reach(change, _arm(manner), (-0.02 + rub, 0.42 + 0.5 * rub, 0.1), _envelope(time, manner))
-    change[:, ROLL] = 0.06 * manner.side * _envelope(time, manner)
+    _reach(change, _arm(manner), (-0.02 + rub, 0.42 + 0.5 * rub, 0.1), envelope(time, manner))
+    change[:, ROLL] = 0.06 * manner.side * envelope(time, manner)
     return change
 
 
 def _stretch(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
     for which in (0, 1):
-        _reach(change, which, (0.35, 0.85 * manner.size, 0.05), _envelope(time, manner))
-    change[:, PITCH] = -0.12 * _envelope(time, manner)
+        _reach(change, which, (0.35, 0.85 * manner.size, 0.05), envelope(time, manner))
+    change[:, PITCH] = -0.12 * envelope(time, manner)
     return change
 
 
 def _shrug(time: Array, manner: Manner) -> Array:
     change = np.zeros((len(time), WIDTH))
-    _, u = _beat(time, manner)
+    _, u = beat_at(time, manner)
     for which in (0, 1):
         _reach(change, which, (0.55, -0.45, 0.45), manner.size * hold(u, 0.3, 0.4))
     change[:, LOOK] = 0.3 * manner.side * hold(u, 0.3, 0.4)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from untrimmed.demo.actions import ACTIONS, COMPOUND, HELD, OTHERS, TIMING, Manner, ease, perform
+from untrimmed.demo.actions import ACTIONS, COMPOUND, HELD, OTHERS, TIMING, perform
 from untrimmed.demo.figure import FEET, HANDS, LOOK, NOD, PITCH, ROLL, SIDES, TWIST, WIDTH, YAW, Array, X, Y, rest
+from untrimmed.demo.manner import Manner, ease
 from untrimmed.demo.settings import Difficulty
 
 MIN_GAP = 0.5

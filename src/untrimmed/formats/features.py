@@ -11,34 +11,30 @@ A folder of plain ``.npy`` files that somebody else computed opens too, once it 
 before it is asked for, and only the rows that are asked for are read (the files are memory-mapped).
 
 Three classes, one reading interface (:class:`Features`): :class:`FeatureStore` reads a folder,
-:class:`ArrayFeatures` holds arrays in memory, :class:`FeatureWriter` writes a folder.
+:class:`ArrayFeatures` holds arrays in memory, :class:`~untrimmed.formats.feature_writer.FeatureWriter` writes a folder.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from types import MappingProxyType
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from untrimmed._moved import renamed
 from untrimmed.errors import InputError, nearest
-from untrimmed.formats.io import atomic_write, file_name, read_json, write_json
+from untrimmed.formats.io import read_json
 from untrimmed.grid import SnippetGrid
 
 INDEX = "index.json"
-_VERSION = 1
+VERSION = 1
 _DTYPES = ("float16", "float32", "float64")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class StorageError(InputError):
-    """Features cannot be written where they are to be kept (a full disk), whichever come next."""
 
 
 class Features(Protocol):
@@ -130,7 +126,7 @@ class FeatureStore:
 
     @classmethod
     def _from_index(cls, folder: Path, grid: SnippetGrid | None) -> FeatureStore:
-        index = _read_index(folder)
+        index = read_index(folder)
         entries = {}
         for video_id, values in index["videos"].items():
             entry = _entry(folder, video_id, values)
@@ -248,7 +244,7 @@ class ArrayFeatures:
     def __post_init__(self) -> None:
         if not self.arrays:
             raise InputError("ArrayFeatures: no video given")
-        kept = {video_id: _as_rows(video_id, array, "float32") for video_id, array in self.arrays.items()}
+        kept = {video_id: as_rows(video_id, array, "float32") for video_id, array in self.arrays.items()}
         widths = {array.shape[1] for array in kept.values()}
         if len(widths) > 1:
             raise InputError(f"ArrayFeatures: widths {sorted(widths)} differ between videos, expected one")
@@ -290,136 +286,12 @@ class ArrayFeatures:
         return self.arrays[video_id]
 
 
-class FeatureWriter:
-    """Writes a folder that :class:`FeatureStore` opens, one video at a time; an interrupted run goes on later.
-
-    :meth:`add` leaves a whole file and an index that lists it, or neither. As a context manager the writer
-    rewrites the index at most once a second and at the end, which tens of thousands of videos need.
-
-    Args:
-        folder: made if it is not there. One that holds features of the same backbone is continued.
-        backbone: ``{"name": ..., "weights_sha256": ..., "options": {...}}``: what the rows were computed by.
-        dtype: of the files: ``"float32"`` or ``"float16"``.
+def as_rows(video_id: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
+    """Features as a contiguous array, (T, C), of a dtype.
 
     Raises:
-        InputError: if the folder holds features of another backbone, other options or another dtype.
+        InputError: for another shape, no numbers, or values that are not finite or too large for the dtype.
     """
-
-    def __init__(self, folder: str | Path, *, backbone: Mapping[str, Any], dtype: str = "float32") -> None:
-        if dtype not in ("float16", "float32"):
-            raise InputError(f"features can be kept as float16 or float32, not as {dtype!r}")
-        self.folder = Path(folder)
-        self.backbone = {"weights_sha256": None, "options": {}, **backbone}
-        self.dtype = dtype
-        self._channels: int | None = None
-        self._videos: dict[str, dict[str, Any]] = {}
-        self._between_writes = 0.0
-        self._written = 0.0
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"feature folder {self.folder}: cannot be made ({error.strerror})") from None
-        if (self.folder / INDEX).is_file():
-            self._continue(_read_index(self.folder))
-
-    def _continue(self, index: dict[str, Any]) -> None:
-        for name, there, wanted in (
-            ("backbone", index["backbone"], self.backbone),
-            ("dtype", index["dtype"], self.dtype),
-        ):
-            if there != wanted:
-                raise InputError(
-                    f"feature folder {self.folder}: holds features with {name} {there}, not {wanted}; "
-                    "write to another folder, or use the same"
-                )
-        self._channels = index["channels"]
-        self._videos = index["videos"]
-
-    @property
-    def done(self) -> set[str]:
-        """The videos whose features are in the folder."""
-        return set(self._videos)
-
-    def info(self, video_id: str) -> Mapping[str, Any]:
-        """The ``info`` a video was added with, empty if it had none.
-
-        Raises:
-            InputError: for a video that is not in the folder.
-        """
-        if video_id not in self._videos:
-            raise InputError(f"feature folder {self.folder}: no features of video '{video_id}'")
-        info: Mapping[str, Any] = self._videos[video_id].get("info", _NOTHING)
-        return info
-
-    def add(
-        self,
-        video_id: str,
-        array: ArrayLike,
-        grid: SnippetGrid,
-        duration: float | None,
-        info: Mapping[str, Any] = _NOTHING,
-    ) -> None:
-        """Write the features of one video, replacing what was there.
-
-        Args:
-            video_id: any text that is not empty; odd characters are percent-encoded in the file's name.
-            array: (T, C) finite numbers; C is the same for all videos of a folder.
-            grid: where the rows lie in time.
-            duration: of the video, in seconds; None if unknown.
-            info: further plain values to keep in the index (the source file, problems found in it).
-
-        Raises:
-            InputError: if the array does not fit.
-            StorageError: if it cannot be written.
-        """
-        rows = _as_rows(video_id, array, self.dtype)
-        if self._channels is not None and rows.shape[1] != self._channels:
-            raise InputError(
-                f"video '{video_id}': {rows.shape = }, but the folder {self.folder} "
-                f"holds features of {self._channels} channels"
-            )
-        if not video_id:
-            raise InputError("a video id is empty, expected some text")
-        file = file_name(video_id, ".npy")
-        try:
-            with atomic_write(self.folder / file, "wb") as stream:
-                np.save(stream, rows, allow_pickle=False)
-        except (OSError, InputError) as error:
-            raise StorageError(
-                f"video '{video_id}': its features cannot be written to {self.folder / file} ({error}); "
-                "the videos before it are safe, run again to go on"
-            ) from None
-        self._channels = rows.shape[1]
-        entry = {"file": file, "length": len(rows), "duration": duration, "grid": grid.to_dict()}
-        self._videos[video_id] = entry | ({"info": dict(info)} if info else {})
-        if time.monotonic() - self._written >= self._between_writes:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the index."""
-        index = {
-            "version": _VERSION,
-            "backbone": self.backbone,
-            "dtype": self.dtype,
-            "channels": self._channels,
-            "videos": self._videos,
-        }
-        write_json(self.folder / INDEX, index)
-        self._written = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._between_writes = 1.0
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._between_writes = 0.0
-        if self._videos:
-            self.flush()
-
-
-def _as_rows(video_id: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
         raise InputError(f"video '{video_id}': {array.shape = } of {array.dtype}, expected (T, C) of numbers")
@@ -448,14 +320,19 @@ def _check_finite(where: str, rows: NDArray[Any], first: int) -> None:
         raise InputError(f"{where}: row {first + int(bad[0])} holds NaN or infinity; extract this video again")
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a folder of features, with the keys it must have.
+
+    Raises:
+        InputError: if it is none, or of another version.
+    """
     path = folder / INDEX
     index = read_json(path)
     keys = {"version": int, "backbone": dict, "dtype": str, "channels": int, "videos": dict}
     if not isinstance(index, dict) or not all(isinstance(index.get(key), kind) for key, kind in keys.items()):
         raise InputError(f"{path}: not an index of features, expected an object with {', '.join(keys)}")
-    if index["version"] != _VERSION:
-        raise InputError(f"{path}: version {index['version']}, but this program reads version {_VERSION}")
+    if index["version"] != VERSION:
+        raise InputError(f"{path}: version {index['version']}, but this program reads version {VERSION}")
     return index
 
 
@@ -475,3 +352,9 @@ def _entry(folder: Path, video_id: str, values: Any) -> _Entry:
     if duration is not None and not (isinstance(duration, int | float) and duration >= 0):
         raise InputError(f"{where}: duration is {duration!r}, expected seconds or null")
     return _Entry(file, grid, length, None if duration is None else float(duration))
+
+
+__getattr__ = renamed(
+    __name__,
+    {name: f"untrimmed.formats.feature_writer.{name}" for name in ("FeatureWriter", "StorageError")},
+)

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter, StorageError
+from untrimmed.formats.feature_writer import FeatureWriter, StorageError
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.pipeline.detector import Detector, best_device, load_model
 from untrimmed.pipeline.export import load_onnx
 from untrimmed.pipeline.extract_job import Job, Outcome, Progress, attempt, one_thread, reason_of

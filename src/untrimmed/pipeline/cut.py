@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
-from untrimmed.formats.features import Features, FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
+from untrimmed.formats.features import Features
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations, Instances, Video
 

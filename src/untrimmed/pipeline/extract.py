@@ -13,7 +13,7 @@ from typing import Any
 
 from untrimmed.backbones import Backbone, from_recipe, make_backbone, recipe_of
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.formats.media import VIDEO_SUFFIXES, is_video, named
 from untrimmed.pipeline.extract_job import (
     TICK_SECONDS,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from untrimmed.backbones import Backbone
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter, StorageError
+from untrimmed.formats.feature_writer import FeatureWriter, StorageError
 from untrimmed.grid import SnippetGrid
 from untrimmed.video.decode import Frames, VideoInfo, read_frames
 

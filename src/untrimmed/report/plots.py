@@ -41,11 +41,11 @@ GREEN, BLUE, SKY, ORANGE, RED, PURPLE, GREY = (
     "#8c8f94",
 )
 
-_INK, _FAINT, _PAPER = "#24292f", "#d0d4d9", "#fffffe"
-_VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", _PAPER: f"var(--paper, {_PAPER})"}
-_HALO = f"paint-order: stroke; stroke: {_PAPER}; stroke-width: 4px; "
+_INK, _FAINT, PAPER = "#24292f", "#d0d4d9", "#fffffe"
+_VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", PAPER: f"var(--paper, {PAPER})"}
+_HALO = f"paint-order: stroke; stroke: {PAPER}; stroke-width: 4px; "
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_WIDTH, _UPRIGHT = 360.0, 46.0
+WIDTH, UPRIGHT = 360.0, 46.0
 _MANY_POINTS = 12
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -79,7 +79,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-_LEGEND: dict[str, Any] = {
+LEGEND: dict[str, Any] = {
     "loc": "upper left",
     "bbox_to_anchor": (0, 1),
     "borderaxespad": 0,
@@ -91,8 +91,6 @@ _PALE = 0.45
 _LUCK = "by chance"
 _BESIDE = 0.4
 """How far right of the middle of a bar its range by luck stands."""
-_ROW = 0.11
-"""Height of a row of blocks, in units of an axis from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def stacked_bars(
     Args:
         series: values in percent, one a tick; NaN is drawn as nothing.
     """
-    with _figure(210, left=_UPRIGHT, legend=-(-len(series) // 2)) as (figure, axes):
+    with new_figure(210, left=UPRIGHT, legend=-(-len(series) // 2)) as (figure, axes):
         below = [0.0] * len(ticks)
         for one in series:
             heights = [0.0 if math.isnan(value) else value for value in one.values]
@@ -135,8 +133,8 @@ def stacked_bars(
             below = [low + height for low, height in zip(below, heights, strict=True)]
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 100), xlim=(-0.6, len(ticks) - 0.4))
         axes.grid(False)
-        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2, handlelength=1, handleheight=1)
-        return _graphic(figure, name, title)
+        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=2, handlelength=1, handleheight=1)
+        return as_graphic(figure, name, title)
 
 
 def bars(
@@ -160,7 +158,7 @@ def bars(
         chance: for each bar low and high of what it might be by luck, drawn beside it; NaN for none.
     """
     spans = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(ends[0])]
-    with _figure(150, left=_UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
+    with new_figure(150, left=UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
         known = [0.0 if math.isnan(value) else value for value in values]
         end = _end(1.18, [*known, level[1] if level else 0.0, *(high for _, _, high in spans)])
         axes.bar(range(len(ticks)), known, 0.62 if spans else 0.72, color=color)
@@ -172,10 +170,10 @@ def bars(
             beside = [place + _BESIDE for place in places]
             handles.append(axes.vlines(beside, low, high, color=GREY, linewidth=5, label=_LUCK))
         if handles:
-            figure.legend(handles=handles, **_LEGEND, ncols=2)
+            figure.legend(handles=handles, **LEGEND, ncols=2)
         words = ["none" if math.isnan(value) else f"{value:.1f}" for value in values]
         _upright(axes, ticks, known, words, end, xlabel, ylabel)
-        return _graphic(figure, name, title)
+        return as_graphic(figure, name, title)
 
 
 def waterfall(
@@ -187,14 +185,14 @@ def waterfall(
         ticks: one or more lines of text for each bar.
         parts: one a tick, finite, at least 0.
     """
-    with _figure(165, left=_UPRIGHT, below=_rows(ticks)) as (figure, axes):
+    with new_figure(165, left=UPRIGHT, below=_rows(ticks)) as (figure, axes):
         tops = list(accumulate(parts))
         axes.bar(range(len(ticks)), parts, 0.72, [0.0, *tops[:-1]], color=color)
         starts = [place + 0.36 for place in range(len(ticks) - 1)]
         axes.hlines(tops[:-1], starts, [start + 0.28 for start in starts], color=_INK, linewidth=0.8)
         words = [signed(part) for part in parts]
         _upright(axes, ticks, tops, words, _end(1.14, tops), xlabel, ylabel)
-        return _graphic(figure, name, title)
+        return as_graphic(figure, name, title)
 
 
 def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Graphic:
@@ -204,7 +202,7 @@ def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Se
         series: one or two bars for each label; values finite, may be negative. The second is pale.
     """
     each = 30 if len(series) == 1 else 42
-    with _figure(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
+    with new_figure(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
         every = [0.0, *(value for one in series for value in one.values)]
         span = _span(every)
         height = 0.66 if len(series) == 1 else 0.39
@@ -219,8 +217,8 @@ def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Se
         shades = [
             Patch(color=GREY, alpha=_PALE if number else 1.0, label=one.name) for number, one in enumerate(series)
         ]
-        figure.legend(handles=shades, **_LEGEND, ncols=2)
-        return _graphic(figure, name, title)
+        figure.legend(handles=shades, **LEGEND, ncols=2)
+        return as_graphic(figure, name, title)
 
 
 def ranges(
@@ -242,7 +240,7 @@ def ranges(
         chance: for each label low and high of where both might be by luck, drawn as a band behind; NaN for none.
     """
     bands = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(sum(ends))]
-    with _figure(44 * len(labels), left=_widest(labels), legend=2 if bands else 1) as (figure, axes):
+    with new_figure(44 * len(labels), left=_widest(labels), legend=2 if bands else 1) as (figure, axes):
         places = list(range(len(labels)))
         if bands:
             at, starts, ends = zip(*bands, strict=True)
@@ -264,8 +262,8 @@ def ranges(
         left = min(least - 0.25 * span, min(every) - 0.03 * span)
         right = max(most + 0.25 * span, max(every) + 0.03 * span)
         _lying(axes, labels, (left, right), xlabel)
-        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2 if bands else 3)
-        return _graphic(figure, name, title)
+        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=2 if bands else 3)
+        return as_graphic(figure, name, title)
 
 
 def lines(
@@ -283,84 +281,15 @@ def lines(
         series: each as long as ``x``, finite.
     """
     few = len(x) <= _MANY_POINTS
-    with _figure(170, left=_UPRIGHT, legend=-(-len(series) // 3)) as (figure, axes):
+    with new_figure(170, left=UPRIGHT, legend=-(-len(series) // 3)) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
             axes.plot(x, one.values, color=one.color, marker=marker if few else "", markersize=5.5, label=one.name)
         end = _end(1.12, [value for one in series for value in one.values])
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end))
         if few:
             axes.set_xticks(list(x), [f"{value:g}" for value in x])
-        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
-        return _graphic(figure, name, title)
-
-
-def over_truth(
-    name: str,
-    title: str,
-    curves: Sequence[tuple[Sequence[float], Series]],
-    truth: Sequence[tuple[float, float]],
-    ylabel: str,
-    xlabel: str = "seconds",
-    found: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
-) -> Graphic:
-    """Curves over time, between 0 and 1, over the segments of the truth.
-
-    Args:
-        curves: seconds of the values and, as long, the values of each.
-        truth: segments in seconds, drawn as bands.
-        found: colour and segments of each row of blocks below the curves; above them is then a row of the truth.
-    """
-    rows = [(GREEN, truth), *found] if found else []
-    with _figure(120 * (1 + _ROW * len(rows)), left=_UPRIGHT, legend=1) as (figure, axes):
-        for number, (start, end) in enumerate(truth):
-            axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
-        for times, one in curves:
-            axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
-        for number, (color, segments) in enumerate(rows):
-            spans = [(start, end - start) for start, end in segments]
-            place = (-_ROW * (number + 0.9), 0.75 * _ROW)
-            axes.broken_barh(spans, place, facecolor=color, edgecolor=_PAPER, linewidth=0.8)
-        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-_ROW * len(rows), 1.02))
-        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-        axes.margins(x=0)
-        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
-        return _graphic(figure, name, title)
-
-
-def lending(
-    name: str,
-    title: str,
-    weights: Sequence[Sequence[float]],
-    span: tuple[float, float],
-    truth: Sequence[tuple[float, float, str]] = (),
-) -> Graphic:
-    """Who lends to whom: the adjacency of a graph over time as a picture, with the instances along both axes.
-
-    Args:
-        weights: T rows of T; row i has the weights, at least 0, of what step i receives from each step.
-        span: seconds of the first and of the last edge of the steps.
-        truth: start, end and label of the instances; equal labels have equal colours.
-    """
-    labels = list(dict.fromkeys(label for _, _, label in truth))
-    colors = [BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY]
-    with _figure(_WIDTH - _UPRIGHT - 8, left=_UPRIGHT, legend=-(-len(labels) // 3)) as (figure, axes):
-        axes.imshow(weights, cmap="Greys", vmin=0, extent=(span[0], span[1], span[1], span[0]), interpolation="nearest")
-        axes.grid(False)
-        beside = 0.012 * (span[1] - span[0])
-        for start, end, label in truth:
-            look: dict[str, Any] = {
-                "color": colors[labels.index(label) % len(colors)],
-                "linewidth": 3.5,
-                "solid_capstyle": "butt",
-            }
-            axes.plot([start, end], [span[0] - beside] * 2, **look)
-            axes.plot([span[0] - beside] * 2, [start, end], **look)
-        limits = (span[0] - 2 * beside, span[1]) if truth else span
-        axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=limits, ylim=limits[::-1])
-        patches = [Patch(color=colors[n % len(colors)], label=label) for n, label in enumerate(labels)]
-        if patches:
-            figure.legend(handles=patches, **_LEGEND, ncols=3, handlelength=1, handleheight=1)
-        return _graphic(figure, name, title)
+        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=3)
+        return as_graphic(figure, name, title)
 
 
 def signed(value: float, decimals: int = 1) -> str:
@@ -406,7 +335,7 @@ def _widest(labels: Sequence[str]) -> float:
 
 
 @contextmanager
-def _figure(plot: float, *, left: float, below: int = 1, legend: int = 0) -> Iterator[tuple[Figure, Axes]]:
+def new_figure(plot: float, *, left: float, below: int = 1, legend: int = 0) -> Iterator[tuple[Figure, Axes]]:
     """An empty figure of the common width in the house style; the style lasts as long as the block.
 
     Its margins are counted out here, because matplotlib's own layout draws everything three times over.
@@ -420,13 +349,14 @@ def _figure(plot: float, *, left: float, below: int = 1, legend: int = 0) -> Ite
     top, bottom = 8 + 15 * legend, 24 + 12.5 * below
     height = top + plot + bottom
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72))
+        figure = Figure(figsize=(WIDTH / 72, height / 72))
         FigureCanvasSVG(figure)
-        box = (left / _WIDTH, bottom / height, (_WIDTH - left - 8) / _WIDTH, plot / height)
+        box = (left / WIDTH, bottom / height, (WIDTH - left - 8) / WIDTH, plot / height)
         yield figure, figure.add_axes(box)
 
 
-def _graphic(figure: Figure, name: str, title: str) -> Graphic:
+def as_graphic(figure: Figure, name: str, title: str) -> Graphic:
+    """A finished figure, from what was drawn."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     body = _clean(buffer.getvalue(), name)
@@ -435,7 +365,7 @@ def _graphic(figure: Figure, name: str, title: str) -> Graphic:
     head = f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {view}'
     joins = 'stroke-linejoin="round" stroke-linecap="butt"'
     caption = f'<title id="{name}-title">{escape(title)}</title>'
-    ground = f'<rect width="100%" height="100%" fill="{_PAPER}"/>'
+    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
     inline = body
     for color, variable in _VARIABLES.items():
         inline = inline.replace(color, variable)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from untrimmed.demo import figure
-from untrimmed.demo.actions import ACTIONS, COMPOUND, HELD, NEAR_MISSES, SINGLE, TIMING, Manner, perform
+from untrimmed.demo.actions import ACTIONS, COMPOUND, HELD, NEAR_MISSES, SINGLE, TIMING, perform
 from untrimmed.demo.figure import Array
+from untrimmed.demo.manner import Manner
 from untrimmed.demo.script import draw_manner
 from untrimmed.demo.settings import Difficulty
 

@@ -9,7 +9,8 @@ import numpy as np
 from untrimmed.demo.pieces import FEATURES, PIECES, cut_world
 from untrimmed.demo.settings import WorldSettings
 from untrimmed.demo.world import VIDEOS, render_world
-from untrimmed.formats.features import FeatureStore, FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
+from untrimmed.formats.features import FeatureStore
 from untrimmed.grid import SnippetGrid
 from untrimmed.video.decode import read_frames
 

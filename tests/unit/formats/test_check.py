@@ -12,7 +12,7 @@ import pytest
 from untrimmed.errors import InputError
 from untrimmed.formats.check import Finding, check, check_annotations
 from untrimmed.formats.check_features import check_features
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.types import Annotations, Instances, Video
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from untrimmed.errors import InputError
-from untrimmed.formats.features import INDEX, ArrayFeatures, FeatureStore, FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
+from untrimmed.formats.features import INDEX, ArrayFeatures, FeatureStore
 from untrimmed.grid import SnippetGrid
 
 GRID = SnippetGrid("30000/1001", 8, 16, -4)

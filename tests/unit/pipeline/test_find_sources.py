@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from untrimmed.errors import InputError
-from untrimmed.formats.features import FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.pipeline.sources import find_sources, videos_among
 

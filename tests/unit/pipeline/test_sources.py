@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from untrimmed import backbones
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
-from untrimmed.formats.features import ArrayFeatures, FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
+from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import StepDetections
 from untrimmed.pipeline.cluster import detect_one

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from untrimmed.report import plots
+from untrimmed.report import plots, timelines
 from untrimmed.report.plots import Graphic, Series
 
 NAN = math.nan
@@ -124,17 +124,19 @@ def test_lines_of_many_points_have_neither_markers_nor_a_tick_each() -> None:
 def test_curves_over_truth_and_the_graph_of_a_video() -> None:
     times = [0.5, 1.5, 2.5]
     curves = [Series("host", [0.1, 0.9, 0.2], plots.BLUE), Series("with ACGNet", [0.1, 1.0, 0.8], plots.RED)]
-    over = plots.over_truth(
+    over = timelines.over_truth(
         "activation", "Activation <of jump>", [(times, curve) for curve in curves], [(1.0, 2.0)], "activation"
     )
-    blocks = plots.over_truth(
+    blocks = timelines.over_truth(
         "b", "t", [(times, curves[0])], [(1.0, 2.0)], "a", found=[(plots.BLUE, [(0.5, 1), (2, 3)])]
     )
     marks = [
         blocks.file.count(f"fill: {color}") - over.file.count(f"fill: {color}") for color in (plots.GREEN, plots.BLUE)
     ]
     assert marks == [1, 2]
-    graph = plots.lending("graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")])
+    graph = timelines.lending(
+        "graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")]
+    )
     for graphic, texts in ((over, ("truth", "host", "with ACGNet", "&lt;of jump&gt;")), (graph, ("lender", "jump"))):
         for svg in (graphic.file, graphic.inline):
             assert all(text in svg for text in texts)
