@@ -28,9 +28,9 @@ There is no released code. What the paper leaves open, and how it is settled
 - Eq. 5 is the sum of both lines. Its labels are not balanced, since the equation has no weights for that.
 - SGAlign: G-TAD's region, half a length to either side, 32 bins, and a linear map to C' with ReLU. G-TAD aligns, beside
   the steps, the mean of the three nearest of each by features (itself one of them), in 4 more bins on ActivityNet.
-  SegTAD's text says that proposals are "extracted from video features Y", and its graph of steps is one of eighths that Y
-  has behind it: the steps alone are the default, ``semantic`` adds the mean. Four samples a bin; G-TAD's released code
-  takes as many as a bin has steps, rounded up (``bin_samples: null``).
+  SegTAD's text says that proposals are "extracted from video features Y", and its graph of steps is one of eighths that
+  Y has behind it: the steps alone are the default, ``semantic`` adds the mean. Four samples a bin; G-TAD's released
+  code takes as many as a bin has steps, rounded up (``bin_samples: null``).
 - Attention is the cosine of these features d, as the paper writes it, in all three layers.
 - Neighbours of a proposal overlap it; ties of tIoU, frequent on a grid, go to the lower number (by start, then length),
   so that the graph is the same everywhere. With centre distance the nearer length comes first: many share a centre.

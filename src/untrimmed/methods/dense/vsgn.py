@@ -29,11 +29,11 @@ What the paper leaves open, and how it is settled
 - Group normalisation looks at valid steps alone: how far a window is padded changes nothing.
 - The bias of M_cls starts at a prior of 0.01, as the focal loss asks for.
 
-Departures, off by default, both after the released code. ``keep_best``: an anchor that is the best of some instance is a
-positive of the instance that is *its* best, without which many an instance has no positive anchor where anchors are not
-much longer than the distance between them. ``class_loss: softmax``: cross-entropy over the classes and the background,
-averaged over positives and over negatives apart; focal loss gives little weight to telling classes apart once an anchor
-is known to be some action, which takes long to learn from few videos.
+Departures, off by default, both after the released code. ``keep_best``: an anchor that is the best of some instance is
+a positive of the instance that is *its* best, without which many an instance has no positive anchor where anchors are
+not much longer than the distance between them. ``class_loss: softmax``: cross-entropy over the classes and the
+background, averaged over positives and over negatives apart; focal loss gives little weight to telling classes apart
+once an anchor is known to be some action, which takes long to learn from few videos.
 
 Where this differs from the released code though the paper is silent (docs/vsgn.md has all differences)
 - M_scr has one tower for its three curves, not three; its logits are interpolated, not its probabilities; values stand
