@@ -1,34 +1,58 @@
-"""One process and two: extraction with and without Ray, and training: ``python -m benchmarks.scale``.
+"""One process and two: extraction with and without Ray, and training: ``python -m benchmarks.scale``; the steps of a
+training alone: ``python -m benchmarks.scale steps``.
 
 Commands as a user types them, timed by the wall from outside, so nothing else may run on the machine: *begin* is the
 time until the first video is done (start, imports and compilation), *s* until the last; of trainings, the time of the
 epochs after the first. Training windows are of simulated features; a step is 8 windows, of one process or of two with
 half of them each. One thread a process. Five minutes on two idle cores.
+
+Steps are of the same windows, made before, in one run: ours and the plain way in turn, and which of the two comes first
+changes from step to step. The plain way runs every batch of a step forward twice, the first time for the counts, and
+adds up all gradients of both processes in one message after the backward pass. Both must give the same weights. Seconds
+are the median of a step, in the slower process.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import torch
 from benchmarks.common import report
 from benchmarks.extract import SECONDS, render, repeat
+from torch import Tensor, nn
 
+from untrimmed.data.batch import Batch
+from untrimmed.data.dataset import LocalizationDataset
+from untrimmed.data.feed import WindowFeed
 from untrimmed.data.synthetic import SimulatedFeatures, write_simulated
 from untrimmed.formats import write_annotations
 from untrimmed.grid import SnippetGrid
+from untrimmed.methods.catalog import make_method
+from untrimmed.pipeline import recipe
+from untrimmed.pipeline.train import open_parts
+from untrimmed.training.optim import AlternatingStep, GradientStep, Step, make_step
+from untrimmed.training.processes import ALONE, Processes, joined
+from untrimmed.training.settings import OptimSettings, TrainSettings
+from untrimmed.training.terms import Factor, LossTerms
 from untrimmed.types import Annotations, Instances, Video
 
 VIDEOS, LENGTH = 8, 150
 EPOCHS, STEP, TRAINED, CHANNELS = 5, 8, 24, 512
+ROUNDS, BATCHES = 9, 4
+"""Steps of a training that are timed, and batches in a step where there are several, in all processes."""
 UNTRIMMED = (sys.executable, "-m", "untrimmed")
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "untrimmed")
+TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+TORCHRUN = (*TWO, "untrimmed")
 
 
 def timed(command: Sequence[object], done: Callable[[], int], all: int) -> tuple[float, float]:
@@ -66,6 +90,102 @@ def training(config: str, data: Path, out: Path, processes: int) -> dict[str, ob
     return {"what": f"train {config}, {EPOCHS - 1} epochs, {processes} processes", "begin s": first, "s": last - first}
 
 
+class CountedByTheNetwork(LossTerms):
+    """Terms that are always counted by a forward pass."""
+
+    def counts(self, batch: Batch, factor: Factor) -> dict[str, Tensor]:
+        terms = self(batch, factor)
+        return dict(zip(terms.names, terms.counts.unbind(), strict=True))
+
+
+class PlainStep(GradientStep):
+    """The plain way of several processes: one message after the backward pass."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        parameters: Iterable[nn.Parameter] | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        super().__init__(model, settings, parameters)
+        self.processes, self.terms = processes, CountedByTheNetwork(model, settings.precision)
+
+    def _backward(self, batches: Sequence[Batch], factor: Factor) -> tuple[list[Tensor], dict[str, float]]:
+        found = super()._backward(batches, factor)
+        if self.processes.world > 1:
+            grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in self.parameters]
+            flat = self.processes.sum(torch.cat([grad.flatten() for grad in grads])) / self.processes.world
+            parts = flat.split([grad.numel() for grad in grads])
+            for parameter, part in zip(self.parameters, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+        return found
+
+
+def plain_step(model: nn.Module, settings: TrainSettings, processes: Processes) -> Step:
+    step = make_step(model, settings)
+    if isinstance(step, AlternatingStep):
+        step.steps = [PlainStep(model, settings, each.parameters, processes) for each in step.steps]
+        return step
+    return PlainStep(model, settings, None, processes)
+
+
+def steps_of(config: str, data: Path, batches: int, processes: Processes) -> dict[str, float]:
+    """Seconds of a step of a training, ours and plain; ``batches`` of them in a step, in all processes."""
+    changes = [f"data.annotations={data / 'truth.json'}", f"data.features={data / 'features'}"]
+    plan = recipe.load(config, [*changes, "data.training=training", "data.validation=null", "data.test=null"])
+    parts = open_parts(plan)
+    dataset = LocalizationDataset(parts.training, parts.features, plan.windows.training, parts.classes, seed=0)
+    size, accumulate = STEP // batches, batches // processes.world
+    feed = WindowFeed(dataset, size, accumulate=accumulate, rank=processes.rank, world=processes.world)
+    whole = [step for step in feed.batches(0) if sum(map(len, step)) == size * accumulate]
+    torch.manual_seed(0)
+    options = dict(plan.method)
+    first = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).train()
+    models = first, deepcopy(first)
+    settings = TrainSettings(epochs=100, optim=OptimSettings(name="sgd", lr=1e-3, clip_norm=1.0))
+    ways = {
+        "ours": make_step(models[0], settings, processes),
+        "plain": plain_step(models[1], settings, processes),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(ROUNDS + 1):
+        for name in sorted(ways, reverse=number % 2 == 0):
+            torch.manual_seed(number)
+            processes.any(False)
+            begun = time.perf_counter()
+            ways[name](whole[number % len(whole)], 50.0)
+            taken[name].append(max(processes.gather(time.perf_counter() - begun)))
+        for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+
+
+def measure_steps(data: Path, out: Path) -> None:
+    """What each of the processes does that time the steps of a training."""
+    torch.set_num_threads(1)
+    with joined() as processes:
+        rows = []
+        for config in ("demo/vsgn", "demo/segtad", "demo/dgam"):
+            for batches in (processes.world, BATCHES):
+                seconds = steps_of(config, data, batches, processes)
+                what = f"{config}, {processes.world} processes, {batches // processes.world} batches each"
+                ratio = seconds["plain"] / seconds["ours"]
+                rows.append({"what": what, "ours s": seconds["ours"], "plain s": seconds["plain"], "ratio": ratio})
+        if processes.first:
+            out.write_text(json.dumps(rows))
+
+
+def training_steps(data: Path) -> None:
+    rows = []
+    for start in ((sys.executable, "-m"), TWO):
+        out = data / "steps.json"
+        command = [*start, "benchmarks.scale", "measure", str(data), str(out)]
+        subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        rows += json.loads(out.read_text())
+    report("scale_steps", f"A training step of {STEP} windows, in one process and two, one thread each", rows)
+
+
 def simulate(folder: Path) -> Path:
     """Annotations and features as the demo has them: videos of a minute, five steps a second."""
     rng = np.random.default_rng(0)
@@ -83,7 +203,14 @@ def simulate(folder: Path) -> Path:
     return folder
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    if arguments[:1] == ["measure"]:
+        measure_steps(*map(Path, arguments[1:]))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        training_steps(simulate(Path(name) / "data"))
+    if arguments[:1] == ["steps"]:
+        return
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -103,4 +230,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -145,9 +145,11 @@ class MaskedBatchNorm(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             wide = masked(widened(features), mask)
             mean, variance = self.mean.to(wide.dtype), self.variance.to(wide.dtype)
-            count = over_processes(mask.sum().to(wide.dtype)) if self.training else mask.sum()
+            if self.training:
+                sums = over_processes(torch.cat((wide.sum((0, 2)), mask.sum().to(wide.dtype)[None])))
+                count = sums[-1].detach()
             if self.training and int(count) > 1:
-                mean = over_processes(wide.sum((0, 2))) / count
+                mean = sums[:-1] / count
                 variance = over_processes(masked(wide - mean[:, None], mask).square().sum((0, 2))) / count
                 with torch.no_grad():
                     self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)

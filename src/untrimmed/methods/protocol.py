@@ -51,8 +51,14 @@ class Method(Protocol):
     """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation.
 
     It may have ``curves(raw, batch) -> list[dict[str, Tensor]]`` too: for each window, curves over its steps by name,
-    (T,) in [0, 1], to be looked at; those of classes are called ``"class 0"`` and so on. And, if its parts are trained
-    in turn, ``phases(epoch) -> Sequence[Phase]``, the phases of a step ``epoch`` epochs into the training.
+    (T,) in [0, 1], to be looked at; those of classes are called ``"class 0"`` and so on. If its parts are trained in
+    turn, ``phases(epoch) -> Sequence[Phase]``, the phases of a step ``epoch`` epochs into the training.
+
+    And, if what its terms are divided by follows from the batch alone and not from what the network says,
+    ``counts(batch) -> dict[str, Tensor | float]``: of every term that ``loss`` gives in training, by its name, the
+    count. Where a step has several batches, all counts are then known without running the network on each batch twice.
+    Counts may depend on torch's random numbers if ``loss`` draws them and the network draws none: ``counts`` is called
+    for all batches of a step with the random numbers that the step begins with, and draws what ``loss`` will draw.
     """
 
     def __call__(self, batch: Batch) -> Raw:

@@ -47,7 +47,7 @@ from untrimmed.pipeline.recipe import Recipe, rules_of, split
 from untrimmed.pipeline.sources import open_features
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.postprocess.pipeline import say_left_out
-from untrimmed.training.loop import Watcher, fit
+from untrimmed.training.loop import Training, Watcher
 from untrimmed.training.optim import make_step
 from untrimmed.training.processes import ALONE, Processes
 from untrimmed.types import Annotations, Detections
@@ -213,7 +213,7 @@ def train(
         world=processes.world,
         workers=recipe.train.workers,
     )
-    summary = fit(
+    training = Training(
         method,
         make_step(method, recipe.train, processes),
         feed,
@@ -221,12 +221,12 @@ def train(
         out,
         device=device,
         evaluate=_validation(detector, parts) if len(parts.validation) else None,
-        resume=resume,
         fingerprint=_what_is_learned(recipe.to_dict()),
         check_weights=partial(check_format, recipe.method["name"], way_on=_ANEW),
         watcher=watcher if processes.first else None,
         processes=processes,
     )
+    summary = training.fit(resume=resume)
     summary["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     detector.training_info = {**summary, TRAINED_ON: _ids(parts.training)}
     if not processes.first:

@@ -23,7 +23,7 @@ from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.pipeline.model_file import TrainedModel
 from untrimmed.postprocess.pipeline import PostProcess, entering, process_window
 from untrimmed.timemap import TimeMap
-from untrimmed.training.optim import autocast
+from untrimmed.training.terms import autocast
 from untrimmed.types import Video
 
 Answer = TypeVar("Answer")

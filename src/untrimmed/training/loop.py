@@ -5,8 +5,8 @@ random numbers, the position in the epoch and the length of the log. The order o
 in the data are functions of seed, epoch and video, so a resumed run ends with the same bits as one that was never
 interrupted.
 
-Several processes train together if :class:`~untrimmed.training.processes.Processes` says so: the step adds up their
-gradients, so all have the same weights, moving average and position; the first evaluates and writes, and what it
+Several processes train together if :class:`~untrimmed.training.processes.Processes` says so: in each step they share
+their gradients, so all have the same weights, moving average and position; the first evaluates and writes, and what it
 decides holds for all.
 """
 
@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,22 +76,9 @@ class _Position:
     sums: dict[str, float] = field(default_factory=dict)
 
 
-def fit(
-    model: nn.Module,
-    step: Step,
-    feed: Feed,
-    settings: TrainSettings,
-    out: Path,
-    *,
-    device: torch.device,
-    evaluate: Evaluate | None = None,
-    resume: bool = False,
-    fingerprint: Mapping[str, Any] | None = None,
-    check_weights: Callable[[int, Path], None] = lambda written, path: None,
-    watcher: Watcher | None = None,
-    processes: Processes = ALONE,
-) -> dict[str, Any]:
-    """Train a model; afterwards it wears the weights that were selected.
+@dataclass(eq=False)
+class Training:
+    """A training: what it consists of, put together once, and how far it has come. :meth:`fit` carries it out.
 
     Args:
         model: already on ``device``.
@@ -99,68 +86,69 @@ def fit(
         feed: gives the batches.
         settings: how long, how often to evaluate, which weights to keep.
         out: folder of the run; ``state/`` and ``log.jsonl`` are written there.
+        device: that batches are brought to.
         evaluate: metrics on the validation subset, called with the averaged weights if there is an average.
-        resume: go on from ``out/state/last.pt``.
         fingerprint: plain values that a resumed run must have in common with the one it continues (its config).
         check_weights: is told the format of the weights in a state and its file before a run goes on with it, and
             raises if the model cannot use them (see :mod:`untrimmed.methods.weights`).
         watcher: is told of every step and epoch.
-        processes: that train together; all call this function, with the same weights and each with its own feed.
-
-    Returns:
-        A summary: epochs, steps, ``selected_epoch`` (counted from 1) and, if evaluated, ``validation_mAP``.
-
-    Raises:
-        InputError: if there is nothing to resume, or it has another fingerprint or other weights; nothing was written
-            then.
-        NonFiniteLossError: if the loss is no finite number; what was saved before stays.
-        InterruptedTraining: after Ctrl-C or SIGTERM, with the state saved.
+        processes: that train together; each has such an object, with the same weights and its own feed.
     """
-    training = _Training(model, step, feed, settings, out, evaluate, fingerprint or {}, watcher, processes)
-    if resume:
-        training.restore(check_weights)
-    with _stop_on_interrupt() as interrupted:
-        training.run(device, interrupted)
-    return training.finish()
 
+    model: nn.Module
+    step: Step
+    feed: Feed
+    settings: TrainSettings
+    out: Path
+    _: KW_ONLY
+    device: torch.device
+    evaluate: Evaluate | None = None
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    check_weights: Callable[[int, Path], None] = lambda written, path: None
+    watcher: Watcher | None = None
+    processes: Processes = ALONE
 
-class _Training:
-    """The parts of a training and how far it has come; one object for the length of :func:`fit`."""
+    def __post_init__(self) -> None:
+        self._ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
+        self._at = _Position()
+        self._last, self._best = self.out / "state" / "last.pt", self.out / "state" / "best.pt"
+        self._log: JsonLines | None = None
+        self._log_size = 0
 
-    def __init__(
-        self,
-        model: nn.Module,
-        step: Step,
-        feed: Feed,
-        settings: TrainSettings,
-        out: Path,
-        evaluate: Evaluate | None,
-        fingerprint: Mapping[str, Any],
-        watcher: Watcher | None,
-        processes: Processes,
-    ) -> None:
-        self.model, self.step, self.feed, self.settings = model, step, feed, settings
-        self.processes = processes
-        self.evaluate, self.watcher = evaluate, watcher
-        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
-        self.ema = Ema(model, settings.ema) if settings.ema else None
-        self.at = _Position()
-        self.out, self.last, self.best = out, out / "state" / "last.pt", out / "state" / "best.pt"
-        self.log_path, self.log_size = out / "log.jsonl", 0
+    def fit(self, *, resume: bool = False) -> dict[str, Any]:
+        """Train; afterwards the model has the weights that were selected.
 
-    def restore(self, check_weights: Callable[[int, Path], None]) -> None:
-        state = load_state(self.last)
-        check_weights(state.get("weights_format", 1), self.last)
+        Args:
+            resume: go on from ``out/state/last.pt``.
+
+        Returns:
+            A summary: epochs, steps, ``selected_epoch`` (counted from 1) and, if evaluated, ``validation_mAP``.
+
+        Raises:
+            InputError: if there is nothing to resume, or it has another fingerprint or other weights; nothing was
+                written then.
+            NonFiniteLossError: if the loss is no finite number; what was saved before stays.
+            InterruptedTraining: after Ctrl-C or SIGTERM, with the state saved.
+        """
+        if resume:
+            self._restore()
+        with _stop_on_interrupt() as interrupted:
+            self._run(interrupted)
+        return self._finish()
+
+    def _restore(self) -> None:
+        state = load_state(self._last)
+        self.check_weights(state.get("weights_format", 1), self._last)
         others = state.get("random_of_others", [])
         world = 1 + len(others)
         if world != self.processes.world:
             start = f"torchrun --standalone --nproc-per-node {world} -m untrimmed" if world > 1 else "untrimmed"
             raise InputError(
-                f"{self.last}: was written by {world} {'processes' if world > 1 else 'process'}, and goes on with as "
+                f"{self._last}: was written by {world} {'processes' if world > 1 else 'process'}, and goes on with as "
                 f"many, not {self.processes.world}: {start} train ... --resume"
             )
-        if state["fingerprint"] != self.fingerprint:
-            changes = _changes(json.loads(state["fingerprint"]), json.loads(self.fingerprint))
+        if state["fingerprint"] != self._fingerprint():
+            changes = _changes(json.loads(state["fingerprint"]), json.loads(self._fingerprint()))
             more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
             raise InputError(
                 f"{self.out}: holds a run of another config: {', '.join(changes[:_SHOWN])}{more}; go on with that "
@@ -168,26 +156,29 @@ class _Training:
             )
         self.model.load_state_dict(state["model"])
         self.step.load_state_dict(state["step"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
+        if self._ema:
+            self._ema.load_state_dict(state["ema"])
         set_random_state([state["random"], *others][self.processes.rank])
-        self.at, self.log_size = _Position(**state["position"]), state["log_size"]
+        self._at, self._log_size = _Position(**state["position"]), state["log_size"]
 
-    def run(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
+    def _fingerprint(self) -> str:
+        return json.dumps(self.fingerprint, sort_keys=True)
+
+    def _run(self, interrupted: Callable[[], bool]) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        self.log = JsonLines(self.log_path, self.log_size) if self.processes.first else None
+        self._log = JsonLines(self.out / "log.jsonl", self._log_size) if self.processes.first else None
         try:
-            while self.at.epoch < self.settings.epochs:
-                self._epoch(device, interrupted)
+            while self._at.epoch < self.settings.epochs:
+                self._epoch(interrupted)
                 self._end_epoch()
-                if self.processes.any(interrupted()) and self.at.epoch < self.settings.epochs:
+                if self.processes.any(interrupted()) and self._at.epoch < self.settings.epochs:
                     raise InterruptedTraining
         finally:
-            if self.log:
-                self.log.close()
+            if self._log:
+                self._log.close()
 
-    def _epoch(self, device: torch.device, interrupted: Callable[[], bool]) -> None:
-        at, steps = self.at, self.feed.steps(self.at.epoch)
+    def _epoch(self, interrupted: Callable[[], bool]) -> None:
+        at, steps = self._at, self.feed.steps(self._at.epoch)
         if steps == 0:
             raise InputError(
                 "the training subset gives no windows: no instance lies in any of its videos, or none fits a "
@@ -196,9 +187,9 @@ class _Training:
         self.model.train()
         saved_at = time.monotonic()
         for batches in self.feed.batches(at.epoch, at.step):
-            values = self.step([batch.to(device) for batch in batches], at.epoch + at.step / steps)
-            if self.ema:
-                self.ema.update(self.model)
+            values = self.step([batch.to(self.device) for batch in batches], at.epoch + at.step / steps)
+            if self._ema:
+                self._ema.update(self.model)
             at.step += 1
             at.total_steps += 1
             for name, value in values.items():
@@ -214,7 +205,7 @@ class _Training:
                 saved_at = time.monotonic()
 
     def _end_epoch(self) -> None:
-        at = self.at
+        at = self._at
         due = (at.epoch + 1) % self.settings.validate_every == 0 or at.epoch + 1 == self.settings.epochs
         if self.evaluate and due:
             # If validation fails or takes long, the epoch is not lost: a resumed run begins with its end.
@@ -227,9 +218,9 @@ class _Training:
             metrics = self.processes.of_first(found)
             if metrics["mAP"] > at.best:
                 at.best, at.best_epoch = metrics["mAP"], at.epoch
-                self._save(self.best, {"model": self.ema.average if self.ema else self.model.state_dict()})
-        if self.log:
-            self.log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
+                self._save(self._best, {"model": self._ema.average if self._ema else self.model.state_dict()})
+        if self._log:
+            self._log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
         self._checkpoint()
         if self.watcher:
             self.watcher.epoch(at.epoch, {**losses, **metrics})
@@ -238,7 +229,7 @@ class _Training:
         # Decoding may draw random numbers or not: either way training goes on with those it had.
         state = random_state()
         self.model.eval()
-        with self.ema.applied(self.model) if self.ema else nullcontext():
+        with self._ema.applied(self.model) if self._ema else nullcontext():
             metrics = evaluate(self.model)
         set_random_state(state)
         return metrics
@@ -250,29 +241,29 @@ class _Training:
     def _checkpoint(self) -> None:
         random = self.processes.gather(random_state())
         state = {
-            "position": asdict(self.at),
+            "position": asdict(self._at),
             "model": self.model.state_dict(),
             "weights_format": FORMAT,
             "step": self.step.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
+            "ema": self._ema.state_dict() if self._ema else None,
             "random": random[0],
             "random_of_others": random[1:],
-            "log_size": self.log.size if self.log else 0,
-            "fingerprint": self.fingerprint,
+            "log_size": self._log.size if self._log else 0,
+            "fingerprint": self._fingerprint(),
         }
-        self._save(self.last, state)
+        self._save(self._last, state)
 
-    def finish(self) -> dict[str, Any]:
+    def _finish(self) -> dict[str, Any]:
         """Put the selected weights on the model and sum the training up."""
-        at = self.at
+        at = self._at
         summary: dict[str, Any] = {"epochs": at.epoch, "steps": at.total_steps, "selected_epoch": at.epoch}
         if at.best_epoch >= 0:
             summary |= {"validation_mAP": at.best, "best_epoch": at.best_epoch}
         if self.settings.select == "best" and at.best_epoch >= 0:
-            self.model.load_state_dict(load_state(self.best)["model"])
+            self.model.load_state_dict(load_state(self._best)["model"])
             summary["selected_epoch"] = at.best_epoch
-        elif self.ema:
-            self.model.load_state_dict(self.ema.average)
+        elif self._ema:
+            self.model.load_state_dict(self._ema.average)
         self.model.eval()
         return summary
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import UntrimmedError
-from untrimmed.losses import Term
 from untrimmed.methods.protocol import Phase
 from untrimmed.training.processes import ALONE, Processes
 from untrimmed.training.settings import OptimSettings, TrainSettings
+from untrimmed.training.terms import Factor, LossTerms, Terms, aligned, shared
 
 
 class NonFiniteLossError(UntrimmedError):
@@ -52,29 +51,29 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) 
     return kind(groups, lr=settings.lr, betas=settings.betas)
 
 
-Factor = Callable[[str], float | None]
-"""A factor of the weight of each term, by its name; None leaves the term out."""
-
-
 def _one(term: str) -> float:
     return 1.0
 
 
 class GradientStep:
-    """The usual step: loss terms of all batches, each divided by its count over all batches and ranks; one gradient;
-    one update.
+    """The usual step: loss terms of all batches, each divided by its count over all batches and processes; one
+    gradient; one update.
 
     A term comes as a sum and a count (:class:`untrimmed.losses.Term`), and what it is divided by is only known once
-    every batch of the step has been seen. With one batch a step that is so after its forward pass. With several the
-    batches are first run forward without gradient to add up the counts, then again with gradient and with the same
-    random numbers: a third more work, for a gradient that equals that of one large batch. Several processes add up
-    their counts, then their gradients, to the same end.
+    every batch of the step has been seen. With one batch a step that is so after its forward pass. With several, the
+    counts of all are asked for first. A method that says them ahead (:class:`untrimmed.methods.protocol.Method`) does
+    so without its network; else the batches are run forward without gradient, then again with gradient and with the
+    same random numbers: a third more work, for a gradient that equals that of one large batch.
+
+    Several processes add up their counts to the same end. Their gradients are those of
+    ``torch.nn.parallel.DistributedDataParallel``, which sends them while the backward pass of the last batch goes on.
+    As it takes the mean over processes, the loss is multiplied by their number.
 
     Args:
         model: a method; ``model(batch)`` gives raw, ``model.loss(raw, batch)`` the terms.
         settings: of the training.
-        parameters: of the model, to be updated; all if None.
-        processes: that train together; each is called with its own batches.
+        parameters: of the model, to be updated, while the others stand still; all if None.
+        processes: that train together; each is called with its own batches, as many as the others.
     """
 
     def __init__(
@@ -87,7 +86,11 @@ class GradientStep:
         self.model = model
         self.processes = processes
         self.settings = settings
-        self.optimizer = make_optimizer(model.parameters() if parameters is None else parameters, settings.optim)
+        self.parameters = list(model.parameters() if parameters is None else parameters)
+        self.optimizer = make_optimizer(self.parameters, settings.optim)
+        self.terms = LossTerms(model, settings.precision)
+        with _others_frozen(model, self.parameters):
+            self.shared = shared(self.terms, processes)
 
     def __call__(self, batches: Sequence[Batch], epoch: float, factor: Factor = _one) -> dict[str, float]:
         """See :class:`Step`. ``factor`` gives a factor of the weight of each term, by its name; None leaves it out."""
@@ -95,58 +98,63 @@ class GradientStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        counts = self._summed(self._count(batches, factor)) if len(batches) > 1 else None
-        values: dict[str, Tensor] = {}
-        for batch in batches:
-            terms = self._terms(batch, factor)
-            if counts is None:
-                counts = self._summed({name: _count_of(term) for name, term in terms.items()})
-            parts = {name: term.sum / counts[name].clamp(min=1) for name, term in terms.items()}
-            loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
-            # With others waiting for this process, it raises later, when they know too.
-            if self.processes.world == 1 and not torch.isfinite(loss):
-                raise NonFiniteLossError(_describe("loss", float(loss.detach()), parts, batch))
-            torch.autograd.backward(loss)
-            for name, part in {**parts, "loss": loss}.items():
-                values[name] = values.get(name, torch.zeros(())) + part.detach().cpu()
-        values = self._summed(values)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.processes.sum_gradients(parameters)
-        self.processes.mean_buffers(self.model)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.optim.clip_norm or float("inf"))
+        with _others_frozen(self.model, self.parameters):
+            losses, values = self._backward(batches, factor)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.optim.clip_norm or float("inf"))
         if not torch.isfinite(norm):
-            raise NonFiniteLossError(_describe("norm of the gradient", float(norm), values, *batches))
+            videos = self._videos_of_failure(batches, losses)
+            raise NonFiniteLossError(_describe("norm of the gradient", float(norm), values, videos))
         self.optimizer.step()
-        return {name: float(value) for name, value in values.items()} | {"gradient_norm": float(norm)}
+        return values | {"gradient_norm": float(norm)}
 
-    def _summed(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The sums of some numbers over all processes; every process has the same names."""
-        if self.processes.world == 1:
-            return values
-        names = sorted(values)
-        sums = self.processes.sum(torch.stack([values[name] for name in names]))
-        return dict(zip(names, sums.unbind(), strict=True))
+    def _backward(self, batches: Sequence[Batch], factor: Factor) -> tuple[list[Tensor], dict[str, float]]:
+        """Leave the gradient of the step with the parameters; the loss of each batch, and the values of the terms over
+        all batches and processes."""
+        world = self.processes.world
+        ahead = self._count(batches, factor) if len(batches) > 1 else None
+        losses, summed = [], torch.zeros(())
+        terms = Terms((), summed, summed, summed)
+        for number, batch in enumerate(batches, start=1):
+            with self._shared_after(number == len(batches)):
+                terms = (self.shared or self.terms)(batch, factor)
+                counts = self.processes.sum(terms.counts) if ahead is None else aligned(ahead, terms, self.model)
+                parts = terms.sums / counts.clamp(min=1)
+                loss = (terms.weights * parts).sum()
+                # With others waiting for this process, it raises later, when they know too.
+                if world == 1 and not torch.isfinite(loss):
+                    named = dict(zip(terms.names, parts.tolist(), strict=True))
+                    raise NonFiniteLossError(_describe("loss", float(loss.detach()), named, batch.video_ids))
+                torch.autograd.backward(loss if world == 1 else loss * world)
+            losses.append(loss.detach())
+            summed = summed.to(loss.device) + torch.cat((parts.detach(), losses[-1][None]))
+        return losses, dict(zip((*terms.names, "loss"), self.processes.sum(summed).tolist(), strict=True))
 
-    def _terms(self, batch: Batch, factor: Factor = _one) -> dict[str, Term]:
-        with autocast(batch.features.device, self.settings.precision):
-            raw = self.model(batch)
-        raw = {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
-        loss: Callable[..., dict[str, Term]] = self.model.loss  # type: ignore[assignment]
-        terms = {name: (term, factor(name)) for name, term in loss(raw, batch).items()}
-        return {name: replace(term, weight=term.weight * by) for name, (term, by) in terms.items() if by is not None}
+    def _shared_after(self, last: bool) -> AbstractContextManager[None]:
+        """The gradients of all batches of a step are sent with those of the last."""
+        return nullcontext() if last or self.shared is None else self.shared.no_sync()
 
     @torch.no_grad()
     def _count(self, batches: Sequence[Batch], factor: Factor = _one) -> dict[str, Tensor]:
+        """The counts of all terms over all batches and processes. The model and the random numbers stay as they are."""
         state = random_state()
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         counts: dict[str, Tensor] = {}
         for batch in batches:
-            for name, term in self._terms(batch, factor).items():
-                counts[name] = counts.get(name, torch.zeros((), device=term.sum.device)) + _count_of(term)
+            for name, count in self.terms.counts(batch, factor).items():
+                counts[name] = counts[name] + count if name in counts else count
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         set_random_state(state)
-        return counts
+        sums = self.processes.sum(torch.stack([*counts.values()]))
+        return dict(zip(counts, sums.unbind(), strict=True))
+
+    def _videos_of_failure(self, batches: Sequence[Batch], losses: Sequence[Tensor]) -> list[str]:
+        """The videos, of all processes, of the batches whose loss is no finite number; if there are none, those of this
+        process. All processes ask, since all have the same gradient."""
+        pairs = zip(batches, losses, strict=True)
+        own = [video for batch, loss in pairs if not torch.isfinite(loss) for video in batch.video_ids]
+        found = [video for videos in self.processes.gather(own) for video in videos]
+        return found or [video for batch in batches for video in batch.video_ids]
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
@@ -174,8 +182,7 @@ class AlternatingStep:
         """All phases, one after the other, on the same batches; ``loss`` and ``gradient_norm`` are of all of them."""
         values: dict[str, float] = {"loss": 0.0, "gradient_norm": 0.0}
         for phase, step in zip(self._phases(epoch), self.steps, strict=True):
-            with _others_frozen(self.model, phase.parameters):
-                found = step(batches, epoch, phase.factor)
+            found = step(batches, epoch, phase.factor)
             found["loss"] += values["loss"]
             found["gradient_norm"] = math.hypot(found["gradient_norm"], values["gradient_norm"])
             values |= found
@@ -213,11 +220,6 @@ def make_step(model: nn.Module, settings: TrainSettings, processes: Processes = 
     return GradientStep(model, settings, processes=processes)
 
 
-def autocast(device: torch.device, precision: str) -> Any:
-    """Autocast to bfloat16 if the precision says so, else nothing."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
 def random_state() -> dict[str, Any]:
     """The state of torch's random numbers on the CPU and on every CUDA device."""
     return {
@@ -233,14 +235,9 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def _count_of(term: Term) -> Tensor:
-    return torch.as_tensor(term.count, dtype=torch.float32, device=term.sum.device).detach()
-
-
-def _describe(what: str, value: float, parts: Mapping[str, Tensor], *batches: Batch) -> str:
-    shown = ", ".join(f"{name} {float(part.detach()):.4g}" for name, part in parts.items())
-    videos = ", ".join(dict.fromkeys(video for batch in batches for video in batch.video_ids))
+def _describe(what: str, value: float, parts: Mapping[str, float], videos: Iterable[str]) -> str:
+    shown = ", ".join(f"{name} {part:.4g}" for name, part in parts.items())
     return (
-        f"the {what} is {value} ({shown}) on the batch with videos {videos}; look at their features with "
-        "`untrimmed check`, lower train.optim.lr or set train.optim.clip_norm"
+        f"the {what} is {value} ({shown}) on the batch with videos {', '.join(dict.fromkeys(videos))}; look at their "
+        "features with `untrimmed check`, lower train.optim.lr or set train.optim.clip_norm"
     )

@@ -1,21 +1,22 @@
 """The processes that train one model together, as ``torchrun`` starts them; or just one.
 
-Every process has the whole model and takes its share of the windows of each step. What they say to each other is
-little: counts of loss terms, gradients, and decisions, which must be the same everywhere, since whoever waits for the
-others in the wrong place waits for ever.
+Every process has the whole model and takes its share of the windows of each step. Gradients are sent by torch's
+``DistributedDataParallel`` (:mod:`untrimmed.training.terms`). What else they say to each other is little: counts of
+loss terms, decisions, and the first one's word. These must be asked for in the same order everywhere, since whoever
+waits for the others in the wrong place waits for ever.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from untrimmed.errors import InputError
 
@@ -33,11 +34,13 @@ class Processes:
         rank: number of this process, from 0; the first writes files and shows progress.
         world: how many there are.
         local: number of this process on its machine, which is that of its GPU.
+        gradients: the group in which gradients are sent; None for that of everything else.
     """
 
     rank: int = 0
     world: int = 1
     local: int = 0
+    gradients: distributed.ProcessGroup | None = field(default=None, compare=False, repr=False)
 
     @property
     def first(self) -> bool:
@@ -69,25 +72,6 @@ class Processes:
         distributed.broadcast_object_list(values, src=0)
         return cast("T", values[0])
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up the gradients of all processes in one message; a missing one counts as 0."""
-        if self.world == 1:
-            return
-        grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-        flat = self.sum(torch.cat([grad.flatten() for grad in grads]))
-        first = 0
-        for parameter, grad in zip(parameters, grads, strict=True):
-            parameter.grad = flat[first : first + grad.numel()].view_as(grad)
-            first += grad.numel()
-
-    def mean_buffers(self, model: nn.Module) -> None:
-        """Give all processes the mean of each buffer that is no whole number (running statistics)."""
-        if self.world == 1:
-            return
-        for buffer in model.buffers():
-            if buffer.is_floating_point():
-                self.sum(buffer).div_(self.world)
-
 
 ALONE = Processes()
 
@@ -112,6 +96,6 @@ def joined() -> Iterator[Processes]:
         torch.cuda.set_device(local % torch.cuda.device_count())
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
     try:
-        yield Processes(rank, world, local)
+        yield Processes(rank, world, local, distributed.new_group(timeout=_PATIENCE))
     finally:
         distributed.destroy_process_group()

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from untrimmed.methods.weights import FORMAT, check_format
 from untrimmed.timemap import TimeMap
 from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.training.log import JsonLines, read_log
-from untrimmed.training.loop import InterruptedTraining, fit
+from untrimmed.training.loop import InterruptedTraining, Training
 from untrimmed.training.optim import GradientStep
 from untrimmed.training.processes import Processes
 from untrimmed.training.settings import OptimSettings, TrainSettings
@@ -81,11 +82,13 @@ SETTINGS = TrainSettings(
 )
 
 
-def run(out: Path, settings: TrainSettings = SETTINGS, **options: object) -> tuple[Net, dict[str, object]]:
+def run(
+    out: Path, settings: TrainSettings = SETTINGS, resume: bool = False, **parts: Any
+) -> tuple[Net, dict[str, object]]:
     torch.manual_seed(5)
     model = Net()
-    summary = fit(model, GradientStep(model, settings), Feed(), settings, out, device=CPU, **options)  # type: ignore[arg-type]
-    return model, summary
+    training = Training(model, GradientStep(model, settings), Feed(), settings, out, device=CPU, **parts)
+    return model, training.fit(resume=resume)
 
 
 def noisy_map(model: nn.Module) -> dict[str, float]:
@@ -207,7 +210,7 @@ def test_an_epoch_without_windows_is_an_error(tmp_path: Path) -> None:
 
     model = Net()
     with pytest.raises(InputError, match="gives no windows"):
-        fit(model, GradientStep(model, SETTINGS), Empty(), SETTINGS, tmp_path, device=CPU)
+        Training(model, GradientStep(model, SETTINGS), Empty(), SETTINGS, tmp_path, device=CPU).fit()
 
 
 def test_damaged_and_foreign_states_are_refused(tmp_path: Path) -> None:

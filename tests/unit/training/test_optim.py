@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
+from untrimmed.errors import InputError
 from untrimmed.losses import Term
 from untrimmed.methods.protocol import Phase
 from untrimmed.timemap import TimeMap
@@ -82,11 +83,59 @@ def test_counting_pass_leaves_random_numbers_as_they_were() -> None:
     step = GradientStep(model, settings)
     torch.manual_seed(7)
     counts = step._count(batches)
-    seen = {name: sum(step._terms(batch)[name].count for batch in batches) for name in ("mean",)}
-    assert float(counts["mean"]) == float(seen["mean"])
-    torch.manual_seed(7)
-    large_direct = sum(float(step._terms(batch)["large"].count) for batch in batches)
-    assert float(counts["large"]) == large_direct
+    terms = [model.loss(model(batch), batch) for batch in batches]
+    assert {name: float(count) for name, count in counts.items()} == {
+        name: sum(float(each[name].count) for each in terms) for name in ("mean", "large")
+    }
+
+
+class SaysCounts(Toy):
+    """Its counts follow from the batch; counts how often its network runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        self.runs += 1
+        return super().forward(batch)
+
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+        kept = (raw["out"] - 1) ** 2 * batch.mask[..., None]
+        return {"steps": Term(kept.sum(), batch.mask.sum()), "videos": Term(kept.amax((1, 2)).sum(), len(batch), 0.5)}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+        return {"videos": len(batch), "steps": batch.mask.sum()}
+
+
+def test_a_method_that_says_its_counts_runs_forward_once_a_batch() -> None:
+    batches = [make_batch(2, 0), make_batch(3, 3), make_batch(1, 1)]
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=0.1))
+    one, many = SaysCounts(), SaysCounts()
+    values = GradientStep(one, settings)([joined(batches)], 0.0)
+    assert GradientStep(many, settings)(batches, 0.0) == pytest.approx(values, rel=1e-5)
+    assert (one.runs, many.runs) == (1, 3)
+    for left, right in zip(one.parameters(), many.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_counts_of_a_phase_are_those_of_its_terms() -> None:
+    """Of terms that are left out nothing is counted."""
+    batches = [make_batch(2, 0), make_batch(3, 3)]
+    settings = TrainSettings(optim=OptimSettings(name="sgd", lr=0.1))
+    one, many = SaysCounts(), SaysCounts()
+    values = GradientStep(one, settings)([joined(batches)], 0.0, {"videos": 2.0}.get)
+    assert set(values) == {"videos", "loss", "gradient_norm"}
+    assert GradientStep(many, settings)(batches, 0.0, {"videos": 2.0}.get) == pytest.approx(values, rel=1e-5)
+
+
+def test_counts_of_other_terms_than_those_of_the_loss_are_refused() -> None:
+    class Wrong(SaysCounts):
+        def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+            return {"video": len(batch), "steps": batch.mask.sum()}
+
+    with pytest.raises(InputError, match=r"Wrong.counts names video, steps, but its loss has steps, videos"):
+        GradientStep(Wrong(), TrainSettings())([make_batch(2, 0), make_batch(2, 1)], 0.0)
 
 
 def test_loss_that_is_no_number_names_the_videos() -> None:

@@ -343,8 +343,7 @@ class SegTAD(nn.Module):
         evaluation they are over all proposals.
         """
         config, mask = self.config, batch.mask
-        instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
-        truth = frame_labels(instances, mask.shape[1])
+        instances, truth = self._truth(batch)
         terms = self._segmentation(raw, truth, mask)
         for row, name in enumerate(("start", "end")):
             terms[name] = sigmoid_term(raw["edges"][:, row], truth.edges[:, row], mask, weight=config.weight_aux)
@@ -365,13 +364,35 @@ class SegTAD(nn.Module):
         terms["action"] = sigmoid_term(logits[:, 1], positive, everyone, weight=config.weight_det)
         return terms
 
+    @torch.no_grad()
+    def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+        """What the terms are divided by in training: steps, those whose class is known, and the proposals that are
+        sampled, by the random numbers that :meth:`loss` draws for the batch."""
+        mask, (instances, truth) = batch.mask, self._truth(batch)
+        grid, _ = self._proposals(mask)
+        sampled = len(self._sample(grid, grid.present(mask), *self._overlaps(grid, instances)))
+        counts: dict[str, Tensor | float] = dict.fromkeys(("start", "end"), mask.sum())
+        counts |= {"overlap": sampled, "action": sampled}
+        if self.frames is not None:
+            counts[self._frames_term] = _known(truth, mask).sum()
+        if self.inside is not None:
+            counts["segmentation"] = mask.sum()
+        return counts
+
+    @property
+    def _frames_term(self) -> str:
+        return "segmentation" if self.config.segmentation == "classes" else "labels"
+
+    @staticmethod
+    def _truth(batch: Batch) -> tuple[Instances, FrameLabels]:
+        instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
+        return instances, frame_labels(instances, batch.mask.shape[1])
+
     def _segmentation(self, raw: Raw, truth: FrameLabels, mask: Tensor) -> dict[str, Term]:
         terms = {}
         if "frames" in raw:
-            known = mask & ((truth.labels >= 0) | ~truth.inside)
             labels = truth.labels.where(truth.labels >= 0, self.classes)
-            name = "segmentation" if self.config.segmentation == "classes" else "labels"
-            terms[name] = softmax_term(raw["frames"], labels, known)
+            terms[self._frames_term] = softmax_term(raw["frames"], labels, _known(truth, mask))
         if "inside" in raw:
             terms["segmentation"] = softmax_term(raw["inside"], (~truth.inside).long(), mask)
         return terms
@@ -449,6 +470,11 @@ class SegTAD(nn.Module):
         edges = raw["edges"][..., :steps].float().sigmoid() * mask
         curves |= {"start": edges[:, 0], "end": edges[:, 1]}
         return [{name: values[row] for name, values in curves.items()} for row in range(len(batch))]
+
+
+def _known(truth: FrameLabels, mask: Tensor) -> Tensor:
+    """(B, T) bool: the steps whose class is known."""
+    return mask & ((truth.labels >= 0) | ~truth.inside)
 
 
 def _draw(weight: Tensor, allowed: Tensor, count: Tensor) -> Tensor:

@@ -280,6 +280,15 @@ class ACGNet(nn.Module):
         original = original.repeat(1, enhanced.shape[1] // original.shape[1], 1)
         squared = self.config.epm_squared
         values = epm(enhanced, original, scores, adjacency, squared=squared)
-        terms = (adjacency > 0).sum() * (enhanced.shape[1] if squared else 1)
-        count = terms if self.config.epm_mean else len(values)
-        return {"epm": Term(values.sum(), count, self.config.epm_weight)}
+        return {"epm": Term(values.sum(), self._count(adjacency), self.config.epm_weight)}
+
+    def counts(self, features: Tensor, mask: Tensor) -> dict[str, Tensor | float]:
+        """What Eq. 8 is divided by, for features and mask as in :meth:`forward`."""
+        if not self.config.epm:
+            return {}
+        return {"epm": self._count(complement_graph(features, mask, self.config))}
+
+    def _count(self, adjacency: Tensor) -> Tensor | float:
+        if not self.config.epm_mean:
+            return len(adjacency)
+        return (adjacency > 0).sum() * (self.channels if self.config.epm_squared else 1)

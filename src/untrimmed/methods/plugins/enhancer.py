@@ -44,6 +44,10 @@ class Enhancer(Protocol):
         """
         ...
 
+    def counts(self, features: Tensor, mask: Tensor) -> dict[str, Tensor | float]:
+        """Of every term of the loss, by its name, the count for these features, without enhancing them."""
+        ...
+
 
 class Identity(nn.Module):
     """Features as they are, and no loss.
@@ -60,6 +64,9 @@ class Identity(nn.Module):
         return features, {}
 
     def loss(self, state: State, scores: Tensor) -> dict[str, Term]:
+        return {}
+
+    def counts(self, features: Tensor, mask: Tensor) -> dict[str, Tensor | float]:
         return {}
 
 

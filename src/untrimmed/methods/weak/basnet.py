@@ -133,6 +133,12 @@ class BaSNet(nn.Module):
             **self.enhance.loss(from_raw(raw), scores),
         }
 
+    def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+        """What the terms are divided by: videos, and those with a label."""
+        some = known_labels(batch, self.classes).any(1).sum()
+        ours = {"base": len(batch), "suppressed": some, "sparsity": len(batch)}
+        return {**ours, **self.enhance.counts(batch.features, batch.mask)}
+
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
         """Segments of every class that occurs, with scores of contrast and class in [0, 1]."""

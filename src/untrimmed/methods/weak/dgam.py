@@ -261,6 +261,25 @@ class DGAM(nn.Module):
             terms |= {f"{number}.{name}": term for name, term in found.items()}
         return terms
 
+    def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+        """What the terms are divided by: videos, those with a label, steps, and channels of steps."""
+        labels, steps = known_labels(batch, self.classes), batch.mask.sum()
+        counts: dict[str, Tensor | float] = {}
+        parts = batch.features.chunk(len(self.streams), 1)
+        for number, (stream, features) in enumerate(zip(self.streams, parts, strict=True)):
+            enhance: Any = stream.enhance
+            found = {
+                "foreground": labels.any(1).sum(),
+                "background": len(batch),
+                "guide": steps,
+                "divergence": steps * self.config.latent,
+                "reconstruction": steps * enhance.channels,
+                "generative": steps * enhance.channels,
+                **enhance.counts(features, batch.mask),
+            }
+            counts |= {f"{number}.{name}": count for name, count in found.items()}
+        return counts
+
     def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor, weight: float) -> dict[str, Term]:
         config, attention = self.config, said["attention"]
         nothing, everything = torch.zeros_like(labels), torch.ones_like(labels[:, :1])

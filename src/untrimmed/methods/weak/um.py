@@ -156,6 +156,12 @@ class UM(nn.Module):
             **self.enhance.loss(from_raw(raw), scores),
         }
 
+    def counts(self, batch: Batch) -> dict[str, Tensor | float]:
+        """What the terms are divided by: videos, and those with a label."""
+        some = known_labels(batch, self.classes).any(1).sum()
+        ours = {"classes": some, "magnitude": len(batch), "entropy": len(batch)}
+        return {**ours, **self.enhance.counts(batch.features, batch.mask)}
+
     def _seen(self, raw: Raw) -> tuple[Tensor, Tensor]:
         """Softmax times actionness, (B, K, T), and actionness, (B, T)."""
         actionness = self._actionness(raw).float()

@@ -28,7 +28,7 @@ from untrimmed.methods.dense.segtad import Config, SegTAD, Wires, _draw
 from untrimmed.methods.protocol import Method, Raw
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
-from untrimmed.training.loop import fit
+from untrimmed.training.loop import Training
 from untrimmed.training.optim import GradientStep
 from untrimmed.training.settings import OptimSettings, TrainSettings
 from untrimmed.types import Instances, Video
@@ -717,9 +717,10 @@ def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path: Path)
     """Batch statistics and drawn seeds too."""
     settings = TrainSettings(epochs=3, ema=0.9, checkpoint_minutes=0.0, optim=OptimSettings(lr=0.01))
 
-    def train(out: Path, **options: Any) -> SegTAD:
+    def train(out: Path, watcher: Any = None, resume: bool = False) -> SegTAD:
         network = model(4)
-        fit(network, GradientStep(network, settings), Feed(), settings, out, device=torch.device("cpu"), **options)
+        step, device = GradientStep(network, settings), torch.device("cpu")
+        Training(network, step, Feed(), settings, out, device=device, watcher=watcher).fit(resume=resume)
         return network
 
     whole = train(tmp_path / "whole")
