@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from untrimmed.cli.values import snippet_grid
+from untrimmed.cli.values import FPS_TABLE_HELP, snippet_grid, timing_from
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 def check(
     truth: str = typer.Argument(help="Truth in any known format: a file, or a folder of THUMOS14 or ELAN files."),
     features: str | None = typer.Option(None, help="Folder of features (.npy files) to check too."),
+    proposals: Path | None = typer.Option(None, help="Proposals of the videos to check too: any format of results."),
+    fps_table: Path | None = typer.Option(None, help=FPS_TABLE_HELP),
     fps: str | None = typer.Option(
         None, help="Frames a second of the features, e.g. 25 or 30000/1001, if there is no index."
     ),
@@ -34,13 +37,18 @@ def check(
     """Find everything that is wrong with a data set. Exit code 1 if any of it is an error."""
     import json
 
-    from untrimmed.formats import read_annotations
+    from untrimmed.formats import read_annotations, read_detections
     from untrimmed.formats.check import check as check_all
 
     grid = snippet_grid(fps, stride, window, offset)
     if grid is not None and features is None:
         raise InputError("--fps, --stride, --window and --offset describe features; give their folder with --features")
-    report = check_all(read_annotations(truth, format), features, grid, _bar)
+    if fps_table is not None and proposals is None:
+        raise InputError("--fps-table is for proposals in frames; give them with --proposals")
+    annotations, given = read_annotations(truth, format), None
+    if proposals is not None:
+        given = read_detections(proposals, timing=timing_from(annotations, fps_table))
+    report = check_all(annotations, features, grid, _bar, given)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=1))
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from untrimmed.cli.values import FPS_TABLE_HELP, timing_from
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ def convert(
         None,
         "--to",
         metavar="FORMAT",
-        help="Format of OUT: activitynet, charades, csv, elan, epic, thumos14 or webvtt; told from its name if "
-        "left out (.json, .csv, .tsv, .eaf, .txt, .vtt, and .gz after any of them).",
+        help="Format of OUT: activitynet, bsn, charades, csv, elan, epic, ssn, thumos14, turn or webvtt; told from its "
+        "name if left out (.json, .csv, .tsv, .eaf, .txt, .vtt, and .gz after any of them).",
     ),
     subset: str | None = typer.Option(None, help="Keep only this subset of a truth."),
     min_score: float | None = typer.Option(None, help="Keep only detections with at least this score."),
@@ -31,9 +33,11 @@ def convert(
         None, help="What an EPIC-Kitchens label is: action (the default), verb or noun."
     ),
     tier: list[str] = typer.Option([], help="Read only this tier of ELAN files; may be given several times."),
+    truth: Path | None = typer.Option(None, help="Truth with the durations, for lists of proposals (ssn, turn, bsn)."),
+    fps_table: Path | None = typer.Option(None, help=FPS_TABLE_HELP),
 ) -> None:
     """Convert truth or results. What OUT cannot keep is said on standard error."""
-    from untrimmed.formats import FORMATS, output_format, read, write_annotations, write_detections
+    from untrimmed.formats import FORMATS, output_format, read, read_annotations, write_annotations, write_detections
     from untrimmed.formats.collect import counted
     from untrimmed.types import Annotations
 
@@ -44,23 +48,24 @@ def convert(
             to = output_format(target)
         except InputError as error:
             raise InputError(f"{error}; or name one of {', '.join(FORMATS)} with --to") from None
-    content = read(source, from_, epic_label=epic_label or "action", tiers=tier or None)
+    timing = timing_from(None if truth is None else read_annotations(truth), fps_table)
+    content = read(source, from_, epic_label=epic_label or "action", tiers=tier or None, timing=timing)
     for option, given, format in (("--epic-label", epic_label, "epic"), ("--tier", tier, "elan")):
         if given and content.format != format:
             raise InputError(f"{option} is for the format {format}, but {source} is {content.format}")
     if isinstance(content.value, Annotations):
         if min_score is not None:
             raise InputError(f"--min-score is for results, but {source} holds truth")
-        truth = content.value if subset is None else content.value.subset(subset)
-        lost = write_annotations(truth, target, to)
-        count = f"{counted(len(truth), 'video')}, {counted(truth.instance_count, 'instance')}"
+        kept = content.value if subset is None else content.value.subset(subset)
+        lost = write_annotations(kept, target, to)
+        count = f"{counted(len(kept), 'video')}, {counted(kept.instance_count, 'instance')}"
     else:
         if subset is not None:
             raise InputError(f"--subset is for truth, but {source} holds results")
         results, extra = content.value, content.extra
         if min_score is not None:
             results, extra = _above(results, extra, min_score)
-        lost = write_detections(results, target, to, extra=extra)
+        lost = content.left + write_detections(results, target, to, extra=extra, timing=timing)
         count = f"{counted(len(results.video_ids), 'video')}, {counted(len(results), 'detection')}"
     typer.echo(f"{source} ({content.format}) -> {target}: {count}", err=True)
     for phrase in lost:

@@ -41,6 +41,10 @@ def detect(
             min=1, help="The most detections of a video. Default: as the model's config says.", show_default=False
         ),
     ] = None,
+    proposals: Annotated[
+        Path | None,
+        typer.Option(help="Proposals to judge, instead of those the model makes itself.", show_default=False),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -63,6 +67,7 @@ def detect(
     from untrimmed.pipeline.cluster import detect_one, detect_with_ray
     from untrimmed.pipeline.detector import best_device, load_model
     from untrimmed.pipeline.model_file import SIMULATED
+    from untrimmed.pipeline.proposals import with_file
     from untrimmed.pipeline.sources import find_sources, videos_among
 
     for place in (out, report_to, vtt_to):
@@ -89,12 +94,15 @@ def detect(
         # With Ray only the classes are needed here: the workers compute.
         detector = load_model(model, best_device(device if ray is None else "cpu"))
     detector = detector.keeping(keep) if keep else detector
+    detector = with_file(detector, proposals) if proposals is not None else detector
     answers: Iterator[tuple[str, Detected]]
     if ray is None:
         answers = ((video_id, detect_one(detector, video_id, file)) for video_id, file in files.items())
     else:
         many = workers or os.cpu_count() or 1
-        answers = detect_with_ray(model, files, address=ray, workers=many, device=device, keep=keep)
+        answers = detect_with_ray(
+            model, files, address=ray, workers=many, device=device, keep=keep, proposals=proposals
+        )
     options = {"console": console, "transient": True, "disable": not console.is_terminal}
     shown = track(answers, "detecting", total=len(files), **options)  # type: ignore[arg-type]
     done = _kept(shown, list(files), detector, out)

@@ -16,7 +16,8 @@ from untrimmed.cli.scored import (
     Asked,
     gather,
 )
-from untrimmed.cli.values import numbers
+from untrimmed.cli.values import FPS_TABLE_HELP, numbers
+from untrimmed.errors import InputError
 
 
 def evaluate(
@@ -37,31 +38,60 @@ def evaluate(
     any_label: bool = typer.Option(
         False, "--any-label", help="Take all labels for one: how well segments are found, whatever they are called."
     ),
+    proposals: bool = typer.Option(
+        False, "--proposals", help="Score as proposals: AR@AN, its area, recall per tIoU. So is what has no labels."
+    ),
+    largest: int = typer.Option(1000, min=1, help="The largest average number of proposals."),
+    fps_table: Path | None = typer.Option(None, help=FPS_TABLE_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Score detections: mAP per tIoU, per class and per length of instance, averages and recall.
 
-    Videos that the model was trained on are scored apart, where the results know them. Everything odd in the two files
-    is named, with what was done about it.
+    Proposals, which have no labels, are scored by their recall. Videos that the model was trained on are scored apart,
+    where the results know them. Everything odd in the two files is named, with what was done about it.
     """
     import json
 
     import_numba()
+    from untrimmed.evaluation.any_label import without_labels
+    from untrimmed.evaluation.proposals import ProposalScores, evaluate_proposals
+    from untrimmed.evaluation.protocols import DENSE
+    from untrimmed.evaluation.scoring import Evaluation
     from untrimmed.evaluation.scoring import evaluate as score
 
+    if proposals and (ci or any_label or lengths):
+        raise InputError("--proposals: --ci, --any-label and --lengths are for detections; leave them out")
     tious, edges = numbers(tiou, "--tiou"), numbers(lengths, "--lengths")
-    given = gather([results], Asked(truth, protocol, subset, tious, edges, ignore_label or ()), what="score")
-    scores = score(
-        given.detections[0],
-        given.known_truth,
-        given.protocol,
-        subset=given.subset,
-        tious=given.tious,
-        lengths=given.lengths,
-        resamples=resamples if ci else 0,
-        seed=seed,
-        any_label=any_label or given.any_label,
-    )
+    asked = Asked(truth, protocol, subset, tious, edges, ignore_label or (), fps_table)
+    given = gather([results], asked, what="score")
+    found = given.detections[0]
+    scores: Evaluation | ProposalScores
+    if proposals or (without_labels(found) and not any_label and not given.any_label):
+        if ci or lengths:
+            raise InputError(f"{results}: holds proposals; --ci and --lengths score them with --any-label only")
+        try:
+            scores = evaluate_proposals(
+                found,
+                given.known_truth,
+                given.protocol,
+                subset=given.subset,
+                tious=tious or DENSE,
+                largest=largest,
+            )
+        except InputError as error:
+            raise InputError(f"{results}: {error}") from None
+    else:
+        scores = score(
+            found,
+            given.known_truth,
+            given.protocol,
+            subset=given.subset,
+            tious=given.tious,
+            lengths=given.lengths,
+            resamples=resamples if ci else 0,
+            seed=seed,
+            any_label=any_label or given.any_label,
+        )
     file = given.truth_file
     if as_json:
         print(json.dumps({"results": str(results), "truth_file": str(file), **scores.to_dict()}, allow_nan=False))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from untrimmed.cli.values import timing_from
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Asked:
     tious: Sequence[float] | None = None
     lengths: Sequence[float] | None = None
     ignore: Sequence[str] = ()
+    fps_table: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def gather(places: Sequence[Path], asked: Asked, *, what: str | None) -> Scored:
             raise InputError(f"{truth_file}: the annotations of the run are not there; name them with --truth")
         truth_file = None
     truth = None if truth_file is None else read_annotations(truth_file)
-    detections = tuple(read_detections(file) for file in files)
+    timing = timing_from(truth, asked.fps_table)
+    detections = tuple(read_detections(file, timing=timing) for file in files)
     for place, found in zip(places, detections, strict=True):
         if what and not len(found):
             raise InputError(f"{place}: holds no detections, nothing to {what}")

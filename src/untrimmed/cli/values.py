@@ -21,7 +21,11 @@ from typer.core import TyperCommand
 from untrimmed.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from untrimmed.formats.timing import Timing
     from untrimmed.grid import SnippetGrid
+    from untrimmed.types import Annotations
 
 _MOST = 1000
 _ADDRESS = re.compile(r"local|auto|ray://.+|[^/\\\s]+:[0-9]+")
@@ -30,6 +34,8 @@ RAY_HELP = (
     "Work on a cluster: a Ray of one's own on this machine (no ADDRESS, or `local`), that which this machine belongs "
     "to (`auto`), or one elsewhere (HOST:PORT or ray://HOST:PORT). Any other word after --ray is an argument."
 )
+
+FPS_TABLE_HELP = "JSON of the frames a second of each video, for lists of proposals in frames (turn, ssn)."
 
 
 def file_stem(video_id: str) -> str:
@@ -145,3 +151,14 @@ def snippet_grid(fps: str | None, stride: int | None, window: int | None, offset
     if fps is None or stride is None:
         raise InputError("the grid of features needs both --fps and --stride")
     return SnippetGrid(exact_fps(fps), stride, stride if window is None else window, offset or 0)
+
+
+def timing_from(truth: Annotations | None, fps_table: Path | None) -> Timing:
+    """What a truth and ``--fps-table`` say of how long videos are and how many frames a second they have.
+
+    Raises:
+        InputError: if the table cannot be read, or the two contradict each other.
+    """
+    from untrimmed.formats.timing import Timing, read_rates
+
+    return Timing(truth, {} if fps_table is None else read_rates(fps_table))

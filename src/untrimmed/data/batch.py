@@ -1,6 +1,6 @@
 """What a method is given: a :class:`Batch`, stacked from :class:`Sample` objects by :func:`collate`.
 
-Axis letters: B windows, C channels, T steps, N instances of one window, K classes.
+Axis letters: B windows, C channels, T steps, N instances or proposals of one window, K classes.
 """
 
 from __future__ import annotations
@@ -42,6 +42,81 @@ class Targets:
 
 
 @dataclass(frozen=True, eq=False)
+class Proposals:
+    """The proposals that one window shows, once for each piece that shows them; the best of each piece first.
+
+    Args:
+        segments: (N, 2) float32, steps of the window, cut off at the ends of the piece.
+        scores: (N,) float32, what their source thinks of them.
+        rows: (N,) int64, the number of each among the proposals of the video, from 0.
+    """
+
+    segments: Tensor
+    scores: Tensor
+    rows: Tensor
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        _expect("Proposals", "segments", self.segments, (count, 2), torch.float32)
+        _expect("Proposals", "scores", self.scores, (count,), torch.float32)
+        _expect("Proposals", "rows", self.rows, (count,), torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def empty(cls) -> Proposals:
+        return cls(torch.empty(0, 2), torch.empty(0), torch.empty(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class PaddedProposals:
+    """The proposals of B windows, padded at their ends to one number N, which may be 0.
+
+    Args:
+        segments: (B, N, 2) float32, steps; zero where ``mask`` is False.
+        scores: (B, N) float32; zero where ``mask`` is False.
+        rows: (B, N) int64, number among the proposals of the video; -1 where ``mask`` is False.
+        mask: (B, N) bool, True for a proposal.
+    """
+
+    segments: Tensor
+    scores: Tensor
+    rows: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        count, most = self.mask.shape if self.mask.ndim == 2 else (len(self.mask), -1)
+        _expect("PaddedProposals", "segments", self.segments, (count, most, 2), torch.float32)
+        _expect("PaddedProposals", "scores", self.scores, (count, most), torch.float32)
+        _expect("PaddedProposals", "rows", self.rows, (count, most), torch.int64)
+        _expect("PaddedProposals", "mask", self.mask, (count, most), torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def of_window(self, window: int) -> Proposals:
+        """Those of one window, without the padding."""
+        kept = self.mask[window]
+        return Proposals(self.segments[window][kept], self.scores[window][kept], self.rows[window][kept])
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> PaddedProposals:
+        """The same with every tensor changed, as to another device."""
+        return PaddedProposals(change(self.segments), change(self.scores), change(self.rows), change(self.mask))
+
+    @classmethod
+    def of(cls, windows: Sequence[Proposals]) -> PaddedProposals:
+        """From the proposals of each window."""
+        size = (len(windows), max(map(len, windows), default=0))
+        segments, scores = torch.zeros(*size, 2), torch.zeros(size)
+        rows, mask = torch.full(size, -1), torch.zeros(size, dtype=torch.bool)
+        for number, each in enumerate(windows):
+            segments[number, : len(each)], scores[number, : len(each)] = each.segments, each.scores
+            rows[number, : len(each)], mask[number, : len(each)] = each.rows, True
+        return cls(segments, scores, rows, mask)
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One window of one video.
 
@@ -52,6 +127,7 @@ class Sample:
         map: where its steps lie in the video.
         video_id: the video.
         video_labels: (K,) float32 multi-hot of the classes that occur anywhere in the video; None if unknown.
+        proposals: that it shows; None if the data has none.
     """
 
     features: Tensor
@@ -60,6 +136,7 @@ class Sample:
     map: TimeMap
     video_id: str
     video_labels: Tensor | None = None
+    proposals: Proposals | None = None
 
     def __post_init__(self) -> None:
         _expect("Sample", "features", self.features, (None, len(self.clip)), torch.float32)
@@ -77,6 +154,7 @@ class Batch:
         maps: B time maps.
         video_ids: B names; a video may occur several times.
         video_labels: (B, K) float32 multi-hot of the classes of the whole video; None if unknown.
+        proposals: of each window; None if the data has none.
 
     Raises:
         InputError: if the parts do not fit each other.
@@ -88,6 +166,7 @@ class Batch:
     maps: tuple[TimeMap, ...]
     video_ids: tuple[str, ...]
     video_labels: Tensor | None = None
+    proposals: PaddedProposals | None = None
 
     def __post_init__(self) -> None:
         count, steps = self.clip.shape if self.clip.ndim == 2 else (len(self.clip), -1)
@@ -96,6 +175,8 @@ class Batch:
         _expect("Batch", "clip", self.clip, (count, steps), torch.uint8)
         if self.video_labels is not None:
             _expect("Batch", "video_labels", self.video_labels, (count, None), torch.float32)
+        if self.proposals is not None and len(self.proposals) != count:
+            raise InputError(f"Batch: proposals of {len(self.proposals)} windows for {self.clip.shape = }")
         for name in ("targets", "maps", "video_ids"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != count:
@@ -124,6 +205,7 @@ class Batch:
             clip=change(self.clip),
             targets=tuple(Targets(change(each.segments), change(each.labels)) for each in self.targets),
             video_labels=None if self.video_labels is None else change(self.video_labels),
+            proposals=None if self.proposals is None else self.proposals.mapped(change),
         )
 
 
@@ -136,7 +218,7 @@ def collate(samples: Sequence[Sample], multiple: int = 1) -> Batch:
             steps l times wants ``2 ** l``).
 
     Raises:
-        InputError: if there is none, or they differ in channels or in whether they have video labels.
+        InputError: if there is none, or they differ in channels or in whether they have video labels or proposals.
     """
     if not samples:
         raise InputError("collate: no window given, expected at least one")
@@ -157,8 +239,10 @@ def collate(samples: Sequence[Sample], multiple: int = 1) -> Batch:
         features[row, :, : len(sample.clip)] = sample.features
         clip[row, : len(sample.clip)] = sample.clip
     labels = [sample.video_labels for sample in samples if sample.video_labels is not None]
-    if labels and len(labels) != len(samples):
-        raise InputError("collate: some windows have video labels and some have none")
+    proposals = [sample.proposals for sample in samples if sample.proposals is not None]
+    for what, some in (("video labels", labels), ("proposals", proposals)):
+        if some and len(some) != len(samples):
+            raise InputError(f"collate: some windows have {what} and some have none")
     return Batch(
         features=features,
         clip=clip,
@@ -166,6 +250,7 @@ def collate(samples: Sequence[Sample], multiple: int = 1) -> Batch:
         maps=tuple(sample.map for sample in samples),
         video_ids=tuple(sample.video_id for sample in samples),
         video_labels=torch.stack(labels) if labels else None,
+        proposals=PaddedProposals.of(proposals) if proposals else None,
     )
 
 

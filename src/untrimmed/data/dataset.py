@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from untrimmed.data.batch import Sample
 from untrimmed.data.materialise import Standardise, materialise
+from untrimmed.data.proposals import ProposalSet
 from untrimmed.data.windows import Window, Windowing
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats.features import Features
@@ -77,10 +78,12 @@ class LocalizationDataset(Dataset[Sample]):
         standardise: applied to the features, e.g. ``Standardise.measure(features, dataset.video_ids)``.
         duration_tolerance: share by which a video's duration and the time its features cover may differ before they
             are taken for features of another grid; None not to look.
+        proposals: of every video with features, for methods that judge proposals, e.g. from
+            :func:`untrimmed.data.proposals.checked`.
 
     Raises:
-        InputError: for a label that is no class, videos without features, features without snippets, or features
-            that do not fit the duration of their video.
+        InputError: for a label that is no class, videos without features, features without snippets, features that do
+            not fit the duration of their video, or a video that the proposals say nothing of.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class LocalizationDataset(Dataset[Sample]):
         missing: Literal["error", "skip"] = "error",
         standardise: Standardise | None = None,
         duration_tolerance: float | None = 0.1,
+        proposals: ProposalSet | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self.features, self.windowing, self.seed, self.standardise = features, windowing, seed, standardise
@@ -108,6 +112,10 @@ class LocalizationDataset(Dataset[Sample]):
             check_features(video, features, duration_tolerance)
         self._labels = {video_id: numbers[video_id] for video_id in self._videos}
         self._occurring = {video_id: occurring[video_id] for video_id in self._videos}
+        self._proposals = None
+        if proposals is not None:
+            ids = [(video.id, video.duration) for video in self._videos.values()]
+            self._proposals = {video_id: proposals.of_video(video_id, duration) for video_id, duration in ids}
         self._epoch = 0
         self._windows: tuple[int, tuple[Window, ...]] | None = None
 
@@ -146,13 +154,14 @@ class LocalizationDataset(Dataset[Sample]):
         return (self.sample(window) for window in self.windows(self._epoch))
 
     def sample(self, window: Window) -> Sample:
-        """The features and targets of one window of this data set."""
+        """The features, targets and proposals of one window of this data set."""
         return materialise(
             window,
             self.features,
             standardise=self.standardise,
             labels=self._labels[window.video_id][window.rows],
             video_labels=multi_hot(self._occurring[window.video_id], len(self.classes)),
+            proposals=self._proposals[window.video_id] if self._proposals is not None else None,
         )
 
     def report(self, epoch: int = 0) -> EpochReport:

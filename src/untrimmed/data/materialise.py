@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from untrimmed.data.batch import Sample, Targets
+from untrimmed.data.proposals import VideoProposals, in_window, seen_seconds
 from untrimmed.data.windows import Window
 from untrimmed.errors import InputError
 from untrimmed.formats.features import Features
@@ -111,8 +112,9 @@ def materialise(
     standardise: Standardise | None = None,
     labels: ArrayLike | None = None,
     video_labels: Tensor | None = None,
+    proposals: VideoProposals | None = None,
 ) -> Sample:
-    """The features and targets of a window.
+    """The features, targets and proposals of a window.
 
     Args:
         window: of a video that ``features`` holds.
@@ -120,6 +122,7 @@ def materialise(
         standardise: applied to what is read; gaps and padding stay 0.
         labels: (M,) class number of each of ``window.segments``; None for no targets (inference).
         video_labels: (K,) float32 multi-hot, passed on.
+        proposals: of the video; None if the data has none.
 
     Returns:
         a :class:`Sample` of (C, T) float32; its memory is laid out step by step, :func:`~untrimmed.data.batch.collate`
@@ -139,6 +142,9 @@ def materialise(
             steps[part.first : part.stop] = resample(read[source], part.steps)
         else:
             steps[part.first : part.stop] = read[source][np.asarray(part.picks) - part.source_start]
+    shown = None
+    if proposals is not None:
+        shown = in_window(proposals, window.map, seen_seconds(features, window.video_id))
     return Sample(
         features=torch.from_numpy(steps).T,
         clip=torch.from_numpy(window.clip),
@@ -146,6 +152,7 @@ def materialise(
         map=window.map,
         video_id=window.video_id,
         video_labels=video_labels,
+        proposals=shown,
     )
 
 

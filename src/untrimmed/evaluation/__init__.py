@@ -4,8 +4,9 @@ from untrimmed.evaluation.buckets import Bucket, Characteristic
 from untrimmed.evaluation.comparison import Comparison, Difference, compare
 from untrimmed.evaluation.diagnosis import Diagnosis, FalsePositives, diagnose
 from untrimmed.evaluation.oddities import Oddities
+from untrimmed.evaluation.proposals import ProposalScores, evaluate_proposals
 from untrimmed.evaluation.protocols import PROTOCOLS, Protocol
-from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k
+from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k, recall_of_all
 from untrimmed.evaluation.scoring import Evaluation, Intervals, LengthGroup, evaluate
 
 __all__ = [
@@ -21,11 +22,14 @@ __all__ = [
     "Intervals",
     "LengthGroup",
     "Oddities",
+    "ProposalScores",
     "Protocol",
     "RecallAtK",
     "average_recall",
     "compare",
     "diagnose",
     "evaluate",
+    "evaluate_proposals",
     "recall_at_k",
+    "recall_of_all",
 ]

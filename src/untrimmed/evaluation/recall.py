@@ -6,6 +6,7 @@ may recall several instances, as in both published measures.
 Average recall at average number (AR@AN; ActivityNet's ``eval_proposal.py``) ignores labels. Every video gives the
 same *share* of its proposals, chosen so that the videos give AN on average; recall is averaged over the thresholds.
 The area under the curve from AN = 1 to 100 (trapezoids), divided by 100, is what the challenge reports, in percent.
+Recall of all asks only whether any detection of the video overlaps enough.
 
 Recall at k (k per instance; ``Recall@kx`` of ActionFormer and Ego4D) looks at the first ``k * n`` detections of a
 class in a video that holds ``n`` instances of it; the mean over the classes is reported.
@@ -64,7 +65,7 @@ class AverageRecall:
 
     def to_dict(self) -> dict[str, Any]:
         """``{"tiou": [...], "at": {"1": ..., "100": ...}, "area": percent}``."""
-        shown = [n for n in (1, 5, 10, 50, 100) if n <= self.numbers[-1] + 1e-9]
+        shown = [n for n in (1, 5, 10, 50, 100, 200, 500, 1000) if n <= self.numbers[-1] + 1e-9]
         return {"tiou": list(self.tious), "at": {str(n): self.at(n) for n in shown}, "area": self.area}
 
     def __str__(self) -> str:
@@ -119,18 +120,7 @@ def average_recall(
     if largest < 1:
         raise InputError(f"largest average number of proposals is {largest}, expected at least 1")
     clean = clean_tious(tious)
-    videos, segments = _columns(truth, ignored)
-    names = {name: index for index, name in enumerate(truth.videos)}
-    # Proposals of videos outside the truth share one number at the end: they count, but can recall nothing.
-    number = np.array([names.get(name, len(names)) for name in detections.video_ids], dtype=np.int64)
-    order = np.argsort(-detections.scores, kind="stable")
-    order = order[stable_order(number[detections.video[order]], len(names) + 1)]
-    sorted_videos = number[detections.video[order]]
-    low = np.searchsorted(sorted_videos, videos, side="left")
-    high = np.searchsorted(sorted_videos, videos, side="right")
-    compared = np.array([PROTOCOLS["activitynet"].compared(tiou) for tiou in clean])
-    rank = _first_ranks(segments, low, high, detections.segments[order], compared)
-
+    videos, low, high, rank = _ranked(detections, truth, clean, ignored)
     counted, first = np.unique(videos, return_index=True)
     available = (high - low)[first]
     share = largest * len(counted) / max(len(detections), 1)
@@ -145,6 +135,28 @@ def average_recall(
     numbers = np.arange(1, largest + 1, dtype=np.float64)
     area = float(((average[1:] + average[:-1]) / 2).sum() / largest * 100)
     return AverageRecall(clean, numbers, recall, average, area)
+
+
+def recall_of_all(
+    detections: Detections, truth: Annotations, tious: Sequence[float] = DENSE, *, ignored: Collection[str] = ()
+) -> Floats:
+    """The share of instances that any detection of their video overlaps at or above each threshold; labels are ignored.
+
+    Args:
+        detections: proposals or detections, however many.
+        truth: the videos of the subset.
+        tious: T thresholds.
+        ignored: labels of segments that are no instances.
+
+    Returns:
+        ``(T,)`` in [0, 1], for the thresholds in rising order.
+
+    Raises:
+        InputError: if the truth has no instance.
+    """
+    _, low, high, rank = _ranked(detections, truth, clean_tious(tious), ignored)
+    found: Floats = (rank < (high - low)[:, None]).mean(axis=0)
+    return found
 
 
 def recall_at_k(table: Table, tious: Sequence[float], ks: Sequence[int] = (1, 5, 10)) -> RecallAtK:
@@ -176,6 +188,25 @@ def recall_at_k(table: Table, tious: Sequence[float], ks: Sequence[int] = (1, 5,
             hits = np.bincount(table.instance_label, weights=hit[:, t], minlength=len(table.classes))
             per_class[i, t] = hits / instances
     return RecallAtK(clean, tuple(ks), per_class, per_class.mean(axis=-1))
+
+
+def _ranked(
+    detections: Detections, truth: Annotations, tious: Sequence[float], ignored: Collection[str]
+) -> tuple[Ints, Ints, Ints, NDArray[np.int64]]:
+    """Of each of G instances the number of its video, where the detections of that video begin and end when all are
+    sorted by video and falling score, and ``(G, T)`` how many of them stand before the first that reaches each
+    threshold."""
+    videos, segments = _columns(truth, ignored)
+    names = {name: index for index, name in enumerate(truth.videos)}
+    # Proposals of videos outside the truth share one number at the end: they count, but can recall nothing.
+    number = np.array([names.get(name, len(names)) for name in detections.video_ids], dtype=np.int64)
+    order = np.argsort(-detections.scores, kind="stable")
+    order = order[stable_order(number[detections.video[order]], len(names) + 1)]
+    sorted_videos = number[detections.video[order]]
+    low = np.searchsorted(sorted_videos, videos, side="left")
+    high = np.searchsorted(sorted_videos, videos, side="right")
+    compared = np.array([PROTOCOLS["activitynet"].compared(tiou) for tiou in tious])
+    return videos, low, high, _first_ranks(segments, low, high, detections.segments[order], compared)
 
 
 def _columns(truth: Annotations, ignored: Collection[str]) -> tuple[Ints, Floats]:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: every problem of the truth, and of its features if there are some.
+"""What is wrong with a data set: every problem of the truth, and of its features and proposals if there are some.
 
 An *error* makes training or evaluation wrong and should be mended, a *warning* may be meant but changes numbers, a
 *note* is good to know. Nothing is mended here: each finding says what to do.
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from untrimmed.formats.check_features import check_features
+from untrimmed.formats.check_proposals import check_proposals
 from untrimmed.formats.collect import counted
 from untrimmed.formats.finding import Finding, Severity
 from untrimmed.formats.io import shown
 from untrimmed.grid import SnippetGrid
-from untrimmed.types import Annotations, Video
+from untrimmed.types import Annotations, Detections, Video
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 _ROUNDING = 0.01
@@ -75,6 +76,7 @@ def check(
     features: str | Path | None = None,
     grid: SnippetGrid | None = None,
     each: Callable[[Iterable[Video]], Iterable[Video]] = iter,
+    proposals: Detections | None = None,
 ) -> Report:
     """Look for everything that is wrong with a data set.
 
@@ -84,6 +86,7 @@ def check(
             :func:`untrimmed.formats.check_features.check_features`.
         grid: the grid of the features, where neither their index nor the truth says it.
         each: wraps the videos while their features are read, for a progress bar.
+        proposals: those of its videos, if they are to be checked too.
 
     Raises:
         InputError: if the folder of features or its index cannot be used at all.
@@ -91,6 +94,8 @@ def check(
     findings = list(check_annotations(annotations))
     if features is not None:
         findings += check_features(annotations, features, grid, each)
+    if proposals is not None:
+        findings += check_proposals(proposals, annotations)
     kinds = list(dict.fromkeys(finding.what for finding in findings))
     findings.sort(key=lambda finding: (_ORDER.index(finding.severity), kinds.index(finding.what)))
     return Report(tuple(findings), len(annotations), annotations.instance_count)

@@ -49,6 +49,9 @@ CLASS_IDS = {
 }
 """The 20 classes of the detection task and their numbers in the class list of UCF101 (``detclasslist.txt``)."""
 
+AMBIGUOUS = "Ambiguous"
+"""The label of segments that are neither right nor wrong."""
+
 _CLASS_FILE = re.compile(r"(?P<label>.+)_(?P<split>val|test)\.txt(\.gz)?")
 _SUBSETS = {"val": "validation", "test": "test"}
 _SPLITS = {subset: split for split, subset in _SUBSETS.items()}
@@ -57,6 +60,12 @@ _SPLITS = {subset: split for split, subset in _SUBSETS.items()}
 def is_class_file(path: Path) -> bool:
     """Whether a name is that of a file of truth, ``<Class>_val.txt`` or ``<Class>_test.txt``."""
     return _CLASS_FILE.fullmatch(path.name) is not None
+
+
+def names_known_class(path: Path) -> bool:
+    """Whether a name is that of the truth of one of the 20 classes, or of the ambiguous segments."""
+    match = _CLASS_FILE.fullmatch(path.name)
+    return match is not None and (match["label"] in CLASS_IDS or match["label"] == AMBIGUOUS)
 
 
 def class_files(folder: Path) -> list[Path]:

@@ -46,6 +46,11 @@ class Phase(NamedTuple):
     factor: Callable[[str], float | None]
 
 
+def needs_proposals(method: object) -> bool:
+    """Whether a method, or its class, judges proposals that its batches must have."""
+    return bool(getattr(method, "needs_proposals", False))
+
+
 @runtime_checkable
 class Method(Protocol):
     """An ``nn.Module`` that also has these. It touches no files, data sets, suppression or evaluation.
@@ -59,6 +64,9 @@ class Method(Protocol):
     count. Where a step has several batches, all counts are then known without running the network on each batch twice.
     Counts may depend on torch's random numbers if ``loss`` draws them and the network draws none: ``counts`` is called
     for all batches of a step with the random numbers that the step begins with, and draws what ``loss`` will draw.
+
+    A method that judges proposals says so by ``needs_proposals = True`` on its class (:func:`needs_proposals`): its
+    batches then have ``Batch.proposals``, in training and in detection, and its recipe must name their source.
     """
 
     def __call__(self, batch: Batch) -> Raw:

@@ -27,6 +27,7 @@ from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.pipeline.detector import Detector, best_device, load_model
 from untrimmed.pipeline.export import load_onnx
 from untrimmed.pipeline.extract_job import Job, Outcome, Progress, attempt, one_thread, reason_of
+from untrimmed.pipeline.proposals import with_file
 from untrimmed.pipeline.sources import problems_of
 
 LOCAL = "local"
@@ -153,13 +154,14 @@ class Detected(NamedTuple):
 class _Detect:
     """Makes what detects in a source."""
 
-    def __init__(self, model: str, keep: int | None) -> None:
-        self.model, self.keep = model, keep
+    def __init__(self, model: str, keep: int | None, proposals: str | None) -> None:
+        self.model, self.keep, self.proposals = model, keep, proposals
 
     def __call__(self, device: str) -> Answer:
         onnx = self.model.endswith(".onnx")
         detector = load_onnx(self.model) if onnx else load_model(self.model, best_device(device))
         detector = detector.keeping(self.keep) if self.keep else detector
+        detector = with_file(detector, Path(self.proposals)) if self.proposals else detector
         return lambda video_id, path: detect_one(detector, video_id, Path(path))
 
 
@@ -169,7 +171,8 @@ def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
     try:
         features = detector.features_of(path, video_id)
         notes: list[str] = []
-        ((_, found),) = detector.stream(features, [video_id], note=notes.append)
+        ready = detector.ready_for(path, features, [video_id])
+        ((_, found),) = ready.stream(features, [video_id], note=notes.append)
         problems = (*problems_of(features).get(video_id, ()), *notes)
         return Detected(found, features.duration(video_id), None, problems)
     except Exception as error:
@@ -184,6 +187,7 @@ def detect_with_ray(
     workers: int = 1,
     device: str = "auto",
     keep: int | None = None,
+    proposals: Path | None = None,
 ) -> Iterator[tuple[str, Detected]]:
     """Detections in many sources, video by video as they are ready.
 
@@ -192,12 +196,14 @@ def detect_with_ray(
         files: id -> video, ``.npy`` file of features, or folder of features that has it.
         address, workers, device: as in :func:`extract_with_ray`; a model in ONNX computes on the CPU.
         keep: the most detections of a video; None: as the model's config says.
+        proposals: that the model judges, at the same path on every machine; None: it makes them.
 
     Raises:
         InputError: if Ray is not installed or not reached, or the cluster has no GPU though one is wanted.
     """
     where = "cpu" if model.suffix == ".onnx" else device
-    for video_id, answer in answers(files, _Detect(str(model.resolve()), keep), address, workers, device=where):
+    make = _Detect(str(model.resolve()), keep, str(proposals.resolve()) if proposals else None)
+    for video_id, answer in answers(files, make, address, workers, device=where):
         yield video_id, Detected(None, None, answer.reason) if isinstance(answer, _GivenUp) else answer
 
 

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from untrimmed.backbones.snippets import device_of
 from untrimmed.data.batch import Batch
+from untrimmed.data.proposals import ProposalSet
 from untrimmed.errors import InputError
 from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import Features
-from untrimmed.methods.protocol import Raw
+from untrimmed.methods.protocol import Raw, needs_proposals
 from untrimmed.pipeline.model_file import TrainedModel, read_model
 from untrimmed.pipeline.sources import SourceReader, problems_of
-from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined
+from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined, raw_of
 from untrimmed.postprocess.pipeline import PostProcess, left_out, process, say_left_out
 from untrimmed.types import Detections
 from untrimmed.video.decode import VideoWarning
@@ -33,7 +34,14 @@ from untrimmed.video.decode import VideoWarning
 
 @dataclass
 class Detector(TrainedModel):
-    """A trained model that detects."""
+    """A trained model that detects.
+
+    Attributes:
+        proposals: of the videos to detect in, for a method that judges them, instead of those that the proposal model
+            would make.
+    """
+
+    proposals: ProposalSet | None = None
 
     def detect(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Detections:
         """The detections in one video, or in all of a folder of features.
@@ -52,7 +60,33 @@ class Detector(TrainedModel):
         features = self.features_of(source, video_id)
         for name, problems in problems_of(features).items():
             warnings.warn(f"{name}: {'; '.join(problems)}", VideoWarning, stacklevel=2)
-        return collect(self.stream(features, features.ids), self.classes, self.trained_on)
+        ready = self.ready_for(source, features, features.ids)
+        return collect(ready.stream(features, features.ids), self.classes, self.trained_on)
+
+    def ready_for(
+        self, source: str | Path | NDArray[np.float32], features: Features, video_ids: Sequence[str]
+    ) -> Detector:
+        """The detector for one source: where its method judges proposals and none were given, with those that its
+        proposal model makes there, of features of its own if it was trained on others.
+
+        Args:
+            source: as for :meth:`detect`.
+            features: of it, from :meth:`features_of`.
+            video_ids: of it, those to detect in.
+
+        Raises:
+            InputError: if there is no proposal model, or the source is features that do not fit it.
+        """
+        if not needs_proposals(self.method) or self.proposals is not None or self.proposer is None:
+            return self
+        own = features
+        if self.proposer.misfit(features) is not None:
+            own = self.proposer.features_of(source, video_ids[0] if len(video_ids) == 1 else None)
+        return self.judging(self._proposed(own, video_ids))
+
+    def judging(self, proposals: ProposalSet) -> Detector:
+        """The same detector, which judges these proposals and makes none."""
+        return replace(self, proposals=proposals)
 
     def keeping(self, most: int) -> Detector:
         """The same detector, which keeps up to this many detections of a video.
@@ -86,7 +120,7 @@ class Detector(TrainedModel):
             InputError: if a video is missing or its features do not fit the model.
         """
         settings = postprocess or self.recipe.postprocess
-        for video_id, found in self._network.candidates(features, self._checked(features, video_ids), settings):
+        for video_id, found in self._network(features, video_ids).candidates(settings):
             for said in left_out([video_id], [len(found.scores)], settings):
                 note(said)
             kept = process(found.segments, found.scores, found.labels, settings.merged)
@@ -98,7 +132,7 @@ class Detector(TrainedModel):
         Raises:
             InputError: as :meth:`stream`.
         """
-        return self._network.candidates(features, self._checked(features, video_ids))
+        return self._network(features, video_ids).candidates()
 
     def curves(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Curves]]:
         """The method's curves over time, video by video, one value a snippet; nothing for a method without curves.
@@ -108,11 +142,11 @@ class Detector(TrainedModel):
         """
         if not hasattr(self.method, "curves"):
             return iter(())
-        return self._network.curves(features, self._checked(features, video_ids))
+        return self._network(features, video_ids).curves()
 
     def raw(self, batch: Batch) -> Raw:
         """What the network says of a batch, in float32."""
-        return self._network.raw(batch)
+        return raw_of(self, batch)
 
     @cached_property
     def _sources(self) -> SourceReader:
@@ -120,26 +154,46 @@ class Detector(TrainedModel):
         device = "cpu" if self.device.type == "mps" else str(self.device)
         return SourceReader(self.backbone, self.grid, device)
 
-    @property
-    def _network(self) -> WindowedNetwork:
-        return WindowedNetwork(self)
-
-    def _checked(self, features: Features, video_ids: Iterable[str]) -> list[str]:
-        """The videos, whose features are those that the model was trained on."""
-        video_ids = list(video_ids)
-        whose = f"video '{video_ids[0]}'" if len(video_ids) == 1 else f"{len(video_ids)} videos"
+    def misfit(self, features: Features) -> str | None:
+        """Why the model cannot use these features; None if it can."""
         if features.channels != self.channels:
-            raise InputError(
-                f"{whose}: the features have {features.channels} channels, but the model was trained on "
-                f"{self.channels}; use features of the same extractor"
-            )
+            return f"the features have {features.channels} channels, but the model was trained on {self.channels}"
         theirs, ours = features.backbone, self.backbone
         if theirs and ours and dict(theirs) != dict(ours):
+            return f"the features were extracted by {dict(theirs)}, but the model was trained on those of {dict(ours)}"
+        return None
+
+    def _network(self, features: Features, video_ids: Iterable[str]) -> WindowedNetwork:
+        """The network on videos whose features are those that the model was trained on."""
+        video_ids = tuple(video_ids)
+        if (why := self.misfit(features)) is not None:
+            whose = f"video '{video_ids[0]}'" if len(video_ids) == 1 else f"{len(video_ids)} videos"
+            raise InputError(f"{whose}: {why}; use features of the model's backbone and options")
+        return WindowedNetwork(self, features, video_ids, self._to_judge(features, video_ids))
+
+    def _to_judge(self, features: Features, video_ids: Sequence[str]) -> ProposalSet | None:
+        """The proposals of the videos, given or made; None for a method that judges none."""
+        if not needs_proposals(self.method):
+            return None
+        if self.proposals is not None:
+            return self.proposals
+        if self.proposer is None:
             raise InputError(
-                f"{whose}: the features were extracted by {dict(theirs)}, but the model was trained on those of "
-                f"{dict(ours)}; extract them with the model's backbone and options"
+                f"method {self.recipe.method['name']} judges proposals, and this model was trained on those of a file, "
+                f"{self.recipe.data.proposals}: give those of the videos to detect in (--proposals FILE)"
             )
-        return video_ids
+        return self._proposed(features, video_ids)
+
+    def _proposed(self, features: Features, video_ids: Sequence[str]) -> ProposalSet:
+        """What the proposal model finds."""
+        assert self.proposer is not None
+        if (why := self.proposer.misfit(features)) is not None:
+            raise InputError(
+                f"the proposal model in this model cannot use these features: {why}; give a video, or its proposals "
+                "(--proposals FILE)"
+            )
+        found = collect(self.proposer.stream(features, video_ids), self.proposer.classes)
+        return ProposalSet.of(found, "the proposal model", most=self.recipe.data.proposals_per_video)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Detector:

@@ -251,7 +251,7 @@ def load_onnx(path: str | Path, threads: int = 0) -> Detector:
         raise InputError(f"{file}: not an ONNX model that onnxruntime can run ({reason})") from None
     if header.get("format") != _FORMAT:
         raise InputError(f"{file}: not written by `untrimmed export` (format {header.get('format')!r})")
-    model = read_header(json.dumps(header), file)
+    model = read_header(header, file)
     with torch.device("meta"):
         shell = method_of(model)
     statistics = None

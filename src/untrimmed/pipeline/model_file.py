@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import safetensors
 import torch
@@ -32,7 +32,7 @@ TRAINED_ON = "videos"
 """Key of :attr:`TrainedModel.training_info` with the ids of the videos it was trained on."""
 _KIND = "untrimmed model"
 _AGAIN = "train again (`untrimmed train CONFIG ... --out RUN`; the run's config.yaml, if kept, is its CONFIG)"
-_WEIGHTS, _STATISTICS = "weights.", "statistics."
+_WEIGHTS, _STATISTICS, _PROPOSER = "weights.", "statistics.", "proposer."
 _HEADER: dict[str, tuple[type, ...]] = {
     "recipe": (dict,),
     "classes": (list,),
@@ -59,6 +59,7 @@ class TrainedModel:
         backbone: spec of the extractor of its features; None if it is not known.
         grid: of its features; None if it differs from video to video.
         training_info: how the training went.
+        proposer: makes the proposals that the method judges; None if it judges none, or was trained on a file of them.
     """
 
     method: nn.Module
@@ -69,6 +70,7 @@ class TrainedModel:
     backbone: Mapping[str, Any] | None = None
     grid: SnippetGrid | None = None
     training_info: Mapping[str, Any] = field(default_factory=dict)
+    proposer: Self | None = None
 
     @property
     def device(self) -> torch.device:
@@ -76,8 +78,9 @@ class TrainedModel:
 
     @property
     def simulated(self) -> bool:
-        """Whether it was trained on simulated features."""
-        return bool((self.backbone or {}).get("simulated", False))
+        """Whether it, or its proposal model, was trained on simulated features."""
+        own = bool((self.backbone or {}).get("simulated", False))
+        return own or (self.proposer is not None and self.proposer.simulated)
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
@@ -102,20 +105,29 @@ class TrainedModel:
         }
 
     def save(self, path: Path) -> None:
-        """Write the one file, by way of a temporary name.
+        """Write the one file, by way of a temporary name; the proposal model is in it.
 
         Raises:
             InputError: if it cannot be written.
         """
+        tensors, header = self._packed()
+        try:
+            with atomic_write(path, "wb") as file:
+                file.write(save(tensors, {"format": f"{_KIND} {FORMAT}", "header": json.dumps(header)}))
+        except OSError as error:
+            raise InputError(f"{path}: the model could not be written ({error})") from error
+
+    def _packed(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and header of the file; those of the proposal model stand in them under names of their own."""
         tensors = {_WEIGHTS + name: value.detach().cpu().contiguous() for name, value in _unshared(self.method).items()}
         if self.standardise:
             tensors[_STATISTICS + "mean"] = torch.from_numpy(self.standardise.mean)
             tensors[_STATISTICS + "std"] = torch.from_numpy(self.standardise.std)
-        try:
-            with atomic_write(path, "wb") as file:
-                file.write(save(tensors, {"format": f"{_KIND} {FORMAT}", "header": json.dumps(self.header())}))
-        except OSError as error:
-            raise InputError(f"{path}: the model could not be written ({error})") from error
+        header = self.header()
+        if self.proposer is not None:
+            inner, header["proposer"] = self.proposer._packed()
+            tensors |= {_PROPOSER + name: value for name, value in inner.items()}
+        return tensors, header
 
 
 def read_model(kind: type[Model], path: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -139,7 +151,23 @@ def read_model(kind: type[Model], path: str | Path, device: str | torch.device =
     name, _, written = metadata.get("format", "").rpartition(" ")
     if name != _KIND or not written.isdigit():
         raise InputError(f"{file}: not a model written by `untrimmed train` (format {metadata.get('format')!r})")
-    header = read_header(metadata.get("header", ""), file, int(written))
+    try:
+        header = json.loads(metadata.get("header", ""))
+    except ValueError as error:
+        raise InputError(f"{file}: the header of the model is damaged ({error}); train again or copy it anew") from None
+    return _unpacked(kind, tensors, header, file, int(written), device)
+
+
+def _unpacked(
+    kind: type[Model],
+    tensors: Mapping[str, torch.Tensor],
+    values: Any,
+    file: Path,
+    written: int,
+    device: str | torch.device,
+) -> Model:
+    """The model of :meth:`TrainedModel._packed`."""
+    header = read_header(values, file, written)
     method = method_of(header)
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
     try:
@@ -149,25 +177,25 @@ def read_model(kind: type[Model], path: str | Path, device: str | torch.device =
     statistics = {
         name: tensors[_STATISTICS + name].numpy() for name in ("mean", "std") if _STATISTICS + name in tensors
     }
-    return kind(method.to(device).eval(), standardise=Standardise(**statistics) if statistics else None, **header)
+    proposer = None
+    if values.get("proposer") is not None:
+        inner = {name.removeprefix(_PROPOSER): value for name, value in tensors.items() if name.startswith(_PROPOSER)}
+        proposer = _unpacked(kind, inner, values["proposer"], file, written, device)
+    known = Standardise(**statistics) if statistics else None
+    return kind(method.to(device).eval(), standardise=known, proposer=proposer, **header)
 
 
-def read_header(text: str, file: Path, written: int = FORMAT) -> dict[str, Any]:
-    """What :meth:`TrainedModel.header` wrote, as the arguments of a :class:`TrainedModel`.
+def read_header(header: Any, file: Path, written: int = FORMAT) -> dict[str, Any]:
+    """What :meth:`TrainedModel.header` gave, as the arguments of a :class:`TrainedModel`.
 
     Args:
-        text: JSON; keys that are not known are left out.
+        header: what the file says; keys that are not known are left out.
         file: that it was read from.
         written: format of the weights, see :mod:`untrimmed.methods.weights`.
 
     Raises:
-        InputError: if it is no JSON, a key is missing or its value does not fit, or the weights are those of another
-            network.
+        InputError: if a key is missing or its value does not fit, or the weights are those of another network.
     """
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{file}: the header of the model is damaged ({error}); train again or copy it anew") from None
     for key, types in _HEADER.items():
         value = header.get(key, ...) if isinstance(header, dict) else ...
         if not isinstance(value, types) or isinstance(value, bool):

@@ -67,6 +67,13 @@ class DataSettings(_Section):
     validation: str | Holdout | None = "validation"
     test: str | None = "test"
     ignore_labels: tuple[str, ...] = Field((), description="labels that are no classes, such as `Ambiguous`")
+    proposals: Path | None = Field(
+        None, description="of all videos, for methods that judge them: a file, or the run or model that makes them"
+    )
+    proposal_features: Path | None = Field(
+        None, description="what the proposal model looks at, where it was trained on other features"
+    )
+    proposals_per_video: int | None = Field(None, ge=1, description="the best of a video that are used; null: all")
     standardise: bool = Field(True, description="by mean and deviation of each channel over the training videos")
 
 

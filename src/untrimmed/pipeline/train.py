@@ -8,6 +8,7 @@
         state/              what resuming needs
         log.jsonl           losses and validation scores, a line an epoch
         results.json        detections in the test subset
+        proposals.json      what a proposal model found in all videos, for a method that judges proposals
         curves.json         what the method says over time in these videos, if it has curves
         metrics.json        their scores, and how the training went
         report.html         a page to look at
@@ -30,6 +31,7 @@ from torch import nn
 from untrimmed.data.dataset import LocalizationDataset, check_features
 from untrimmed.data.feed import WindowFeed
 from untrimmed.data.materialise import Standardise
+from untrimmed.data.proposals import ProposalSet
 from untrimmed.errors import InputError, nearest
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.evaluation.any_label import without_labels
@@ -43,6 +45,7 @@ from untrimmed.methods.catalog import family_of, make_method, of_family
 from untrimmed.methods.weights import check_format
 from untrimmed.pipeline.detector import Detector, collect
 from untrimmed.pipeline.model_file import MODEL_FILE, TRAINED_ON
+from untrimmed.pipeline.proposals import Supply, identity, supply
 from untrimmed.pipeline.recipe import Recipe, rules_of, split
 from untrimmed.pipeline.sources import open_features
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
@@ -194,13 +197,18 @@ def train(
         _prepare(out)
         _write_config(out, recipe)
     _make_deterministic(recipe.train.seed)
+    given = _supply(recipe, parts, out, device, say) if processes.first else Supply()
+    proposals = processes.of_first([given.proposals] if processes.first else None)[0]
+    # Whether the proposals were made or read, the weights begin alike.
+    torch.manual_seed(recipe.train.seed)
     standardise = None
     if recipe.data.standardise:
         measured = Standardise.measure(parts.features, parts.training.videos) if processes.first else None
         standardise = processes.of_first(measured)
-    dataset = _dataset(recipe, parts, standardise)
+    dataset = _training_set(recipe, parts, standardise, proposals)
     say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
     detector = _untrained(recipe, parts, standardise, device)
+    detector.proposals, detector.proposer = proposals, given.proposer
     method = detector.method
     if not processes.first:
         # All begin with the same weights, but each draws its own numbers in training.
@@ -243,7 +251,15 @@ def train(
     return RunResult(detector, detections, evaluation, metrics)
 
 
-def _dataset(recipe: Recipe, parts: Parts, standardise: Standardise | None) -> LocalizationDataset:
+def _supply(recipe: Recipe, parts: Parts, out: Path, device: torch.device, say: Callable[[str], None]) -> Supply:
+    """The proposals of all videos, for a method that judges them."""
+    every = {"training": parts.training, "validation": parts.validation, "test": parts.test}
+    return supply(recipe, parts.truth, every, parts.features, out, device=device, say=say)
+
+
+def _training_set(
+    recipe: Recipe, parts: Parts, standardise: Standardise | None, proposals: ProposalSet | None
+) -> LocalizationDataset:
     """The windows that are trained on."""
     return LocalizationDataset(
         parts.training,
@@ -252,6 +268,7 @@ def _dataset(recipe: Recipe, parts: Parts, standardise: Standardise | None) -> L
         parts.classes,
         seed=recipe.train.seed,
         standardise=standardise,
+        proposals=proposals,
     )
 
 
@@ -341,7 +358,11 @@ def _write_config(out: Path, recipe: Recipe) -> None:
 def _what_is_learned(values: dict[str, Any]) -> dict[str, Any]:
     """The values that decide what is learned; a run may be moved, its data may lie elsewhere, and what only decides
     the score may be corrected. (Where the best weights are kept, the score decides which.)"""
-    data = {key: value for key, value in values["data"].items() if key not in ("annotations", "features")}
+    moved = ("annotations", "features", "proposal_features")
+    data = {key: value for key, value in values["data"].items() if key not in moved}
+    if data["proposals"] is not None:
+        data["proposals"] = identity(Path(data["proposals"]))
+    data = {key: value for key, value in data.items() if value is not None or "proposals" not in key}
     rules = values["evaluate"] if values["train"]["select"] == "best" else None
     return {**values, "data": data, "fusion": None, "evaluate": rules}
 

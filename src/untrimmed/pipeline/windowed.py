@@ -6,7 +6,7 @@ features and the candidates that post-processing looks at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from untrimmed.data.batch import Batch, Sample, collate
 from untrimmed.data.materialise import materialise
+from untrimmed.data.proposals import ProposalSet
 from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import Features
 from untrimmed.grid import SnippetGrid
@@ -40,50 +41,47 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowedNetwork:
-    """Runs the network of a model over the windows of videos."""
+    """The network of a model over the windows of some videos.
+
+    Args:
+        model: whose network, windows and statistics.
+        features: hold the videos.
+        video_ids: which, in the order in which answers come.
+        proposals: of the videos, for a method that judges them.
+    """
 
     model: TrainedModel
+    features: Features
+    video_ids: Sequence[str]
+    proposals: ProposalSet | None = None
 
-    def candidates(
-        self, features: Features, video_ids: Iterable[str], settings: PostProcess | None = None
-    ) -> Iterator[tuple[str, Candidates]]:
-        """Candidates video by video, in the order given.
+    def candidates(self, settings: PostProcess | None = None) -> Iterator[tuple[str, Candidates]]:
+        """Candidates video by video.
 
         Args:
-            features: hold the videos.
-            video_ids: which.
             settings: of the post-processing that follows: what it would drop first is not kept until the end of the
                 video. None: all are kept.
         """
 
         def run(batch: Batch) -> list[Candidates]:
-            parts = self._candidates_of(batch, features)
+            parts = self._candidates_of(batch)
             return parts if settings is None else [_entering(part, settings) for part in parts]
 
-        for video_id, parts in self._run(features, video_ids, run):
+        for video_id, parts in self._run(run):
             yield video_id, joined(parts)
 
-    def curves(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Curves]]:
+    def curves(self) -> Iterator[tuple[str, Curves]]:
         """The method's curves video by video, one value a snippet: the mean over the windows that show it."""
-        for video_id, parts in self._run(features, video_ids, self._curves_of):
+        for video_id, parts in self._run(self._curves_of):
             if parts:
-                length, grid = features.length(video_id), features.grid(video_id)
+                length, grid = self.features.length(video_id), self.features.grid(video_id)
                 yield video_id, mean_curves(parts, length, grid, self.model.classes)
 
-    @torch.no_grad()
-    def raw(self, batch: Batch) -> Raw:
-        """What the network says of a batch, in float32."""
-        with autocast(self.model.device, self.model.recipe.train.precision):
-            raw = self.model.method(batch.to(self.model.device))
-        return {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
-
-    def _run(
-        self, features: Features, video_ids: Iterable[str], run: Callable[[Batch], list[Answer]]
-    ) -> Iterator[tuple[str, list[Answer]]]:
+    def _run(self, run: Callable[[Batch], list[Answer]]) -> Iterator[tuple[str, list[Answer]]]:
         """What ``run`` gives for each window, video by video."""
         waiting: dict[str, list[Answer]] = {}
         left: dict[str, int] = {}
-        for batch in _batches(self._samples(features, video_ids, left), self.model.recipe.detect.batch_size):
+        for batch in _batches(self._samples(left), self.model.recipe.detect.batch_size):
             for video_id, part in zip(batch.video_ids, run(batch), strict=True):
                 waiting.setdefault(video_id, []).append(part)
             while left and len(waiting.get(first := next(iter(left)), ())) == left[first]:
@@ -92,27 +90,29 @@ class WindowedNetwork:
         for video_id in left:  # videos without any window, after the last that has one
             yield video_id, []
 
-    def _samples(self, features: Features, video_ids: Iterable[str], left: dict[str, int]) -> Iterator[Sample]:
+    def _samples(self, left: dict[str, int]) -> Iterator[Sample]:
         """The windows of the videos; ``left`` is told how many each has before the first of them comes."""
-        rng = np.random.default_rng(0)
-        for video_id in video_ids:
-            grid = features.grid(video_id)
+        rng, features = np.random.default_rng(0), self.features
+        for video_id in self.video_ids:
             video = Video(video_id, duration=features.duration(video_id))
-            windows = self.model.recipe.windows.inference(video, features.length(video_id), grid, rng)
+            windows = self.model.recipe.windows.inference(
+                video, features.length(video_id), features.grid(video_id), rng
+            )
             left[video_id] = len(windows)
+            own = None if self.proposals is None else self.proposals.of_video(video_id, video.duration)
             for window in windows:
-                yield materialise(window, features, standardise=self.model.standardise)
+                yield materialise(window, features, standardise=self.model.standardise, proposals=own)
 
-    def _candidates_of(self, batch: Batch, features: Features) -> list[Candidates]:
+    def _candidates_of(self, batch: Batch) -> list[Candidates]:
         decode: Callable[[Raw, Batch], Sequence[StepDetections]] = self.model.method.decode  # type: ignore[assignment]
         parts = []
         for found, time_map, video_id in zip(
-            decode(self.raw(batch), batch.to(self.model.device)), batch.maps, batch.video_ids, strict=True
+            decode(raw_of(self.model, batch), batch.to(self.model.device)), batch.maps, batch.video_ids, strict=True
         ):
             segments, owner = time_map.segments_to_seconds(
                 found.segments.cpu().double().numpy(), found.centers.cpu().double().numpy()
             )
-            duration = features.duration(video_id)
+            duration = self.features.duration(video_id)
             segments = np.clip(segments, 0.0, np.inf if duration is None else duration)
             keep = (owner >= 0) & (segments[:, 1] > segments[:, 0])
             parts.append(
@@ -125,11 +125,19 @@ class WindowedNetwork:
         return parts
 
     def _curves_of(self, batch: Batch) -> CurveParts:
-        given = self.model.method.curves(self.raw(batch), batch.to(self.model.device))  # type: ignore[operator]
+        given = self.model.method.curves(raw_of(self.model, batch), batch.to(self.model.device))  # type: ignore[operator]
         return [
             (time_map, {name: values.float().cpu().numpy() for name, values in each.items()})
             for time_map, each in zip(batch.maps, given, strict=True)
         ]
+
+
+@torch.no_grad()
+def raw_of(model: TrainedModel, batch: Batch) -> Raw:
+    """What the network of a model says of a batch, in float32."""
+    with autocast(model.device, model.recipe.train.precision):
+        raw = model.method(batch.to(model.device))
+    return {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
 
 
 def joined(parts: Sequence[Candidates]) -> Candidates:
