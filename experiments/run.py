@@ -4,8 +4,10 @@
 
 A plan names its question, the config, the seeds and its rows, each a set of overrides; a row may name a config of its
 own. A row with ``of`` decodes the model of another row in another way; one with ``permute_labels`` or, for methods that
-learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing. Every finished training
-appends one line to ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
+learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing; one with ``sliding`` trains
+nothing: its proposals are windows that slide. With ``average_recall`` in the plan, proposals are scored too: by average
+recall at these average numbers a video. Every finished training appends one line to
+``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from sliding_windows import best_lengths, durations_of, proposals
 
 from untrimmed.demo.baseline import permute_labels
 from untrimmed.evaluation import Evaluation
+from untrimmed.evaluation.recall import average_recall
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import best_device
 from untrimmed.pipeline.train import detect_all as detect
 from untrimmed.pipeline.train import open_parts, score, train
-from untrimmed.types import Annotations, Instances
+from untrimmed.types import Annotations, Detections, Instances
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -64,7 +68,8 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     """Train one row of a plan with one seed, and score what it finds in the test subset; where the plan has none
     (``data.test=null``), it chooses a setting, and the score is that of the held-out videos.
 
-    A row with ``of`` trains nothing: it is another way to decode the model of the row named there.
+    A row with ``of`` trains nothing: it is another way to decode the model of the row named there. Nor does one with
+    ``sliding``: see :func:`run_sliding`.
     """
     changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
     config = row.get("config") or plan["config"]
@@ -73,7 +78,11 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         if row.get(key):
             dealt = write_dealt(plan_recipe.data, deal, seed, folder.with_suffix(".json"))
             plan_recipe = recipe.load(config, [*changes, f"data.annotations={dealt}"])
+    if row.get("sliding"):
+        return run_sliding(plan, row, seed, plan_recipe)
     begun, worked = time.monotonic(), time.process_time()
+    numbers: list[int] = plan.get("average_recall", [])
+    recalls: dict[str, float] = {}
     if "of" in row:
         from untrimmed.pipeline.detector import load_model
 
@@ -86,10 +95,13 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         parts = open_parts(plan_recipe)
         found = detect(detector, parts.features, tuple(parts.test.videos))
         evaluation, seconds = score(found, parts, parts.test, plan_recipe), 0.0
+        recalls = recalls_of(found, parts.test, numbers)
     else:
         resume = (folder / "state" / "last.pt").exists()
         result = train(plan_recipe, folder, device=best_device(), resume=resume)
         evaluation, seconds = result.evaluation, time.monotonic() - begun
+        if numbers and result.detections is not None:
+            recalls = recalls_of(result.detections, open_parts(plan_recipe).test, numbers)
     return {
         "row": row["row"],
         "seed": seed,
@@ -98,6 +110,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
             if evaluation
             else {"validation_mAP": round(result.metrics["training"]["validation_mAP"], 5)}
         ),
+        **({"average_recall": recalls} if recalls else {}),
         "seconds": round(seconds, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "threads": torch.get_num_threads(),
@@ -113,6 +126,22 @@ def scores_of(evaluation: Evaluation) -> dict[str, Any]:
         "averages": {name: round(value, 5) for name, value in values["averages"].items()},
         "lengths": {f"up to {group['up_to']} s": group["mAP"] for group in values["lengths"]},
     }
+
+
+def recalls_of(found: Detections, truth: Annotations, numbers: list[int]) -> dict[str, float]:
+    """Average recall over tIoU 0.5:0.05:0.95 at each of some average numbers of proposals a video."""
+    return {str(n): round(average_recall(found, truth, largest=n).at(n), 5) for n in numbers}
+
+
+def run_sliding(plan: dict[str, Any], row: dict[str, Any], seed: int, plan_recipe: recipe.Recipe) -> dict[str, Any]:
+    """Sliding windows, for each of the plan's numbers just as many a video; their lengths are chosen on the training
+    videos."""
+    parts = open_parts(plan_recipe)
+    durations, recalls = durations_of(parts.test), {}
+    for number in plan["average_recall"]:
+        lengths = best_lengths(parts.training, number)
+        recalls |= recalls_of(proposals(durations, lengths, number), parts.test, [number])
+    return {"row": row["row"], "seed": seed, "average_recall": recalls}
 
 
 def write_dealt(

@@ -26,8 +26,11 @@ from untrimmed.types import Instances, Video
 
 SMALL: dict[str, dict[str, Any]] = {
     "basnet": {"hidden": 16, "filter_channels": 8, "dropout": 0.0, "enhance": {"name": "acgnet", "threshold": 0.5}},
+    "bmn": {"channels": 16, "base_channels": 8, "matching_channels": 16, "map_channels": 8, "bins": 4},
+    "bsn": {"channels": 16, "hidden": 16, "most_learned": 50},
     "dgam": {"warmup_epochs": 0.0, "attention_channels": 16, "hidden": 16, "latent": 8, "generative": 1.0},
     "um": {"hidden": 16, "dropout": 0.0, "margin": 5.0},
+    "tag": {"hidden": 16, "dropout": 0.0, "window_lengths": [2, 4, 8, 16], "smoothing": 1.0},
     "segtad": {"channels": 16, "dilations": [1, 2], "grid_step": 4, "proposal_channels": 16, "bins": 8, "seeds": 10},
     "vsgn": {"channels": 16, "norm_groups": 4, "levels": 3, "anchor_sizes": [8.0, 12.0], "keep_best": True},
 }
@@ -39,7 +42,11 @@ GRID = SnippetGrid(2, 1, 1)
 WINDOWS = {"kind": "self_stitching", "length": 96, "short": 0.4, "gap": 6}
 SLIDING = {"kind": "sliding", "length": 96, "stride": 48}
 SEGMENTS = {"kind": "segments", "length": 64}
-WINDOWS_OF: dict[str, dict[str, Any]] = {"basnet": SEGMENTS, "dgam": SEGMENTS, "um": SEGMENTS, "segtad": SLIDING}
+WINDOWS_OF: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("basnet", "dgam", "um"), SEGMENTS),
+    **dict.fromkeys(("bmn", "bsn", "segtad"), SLIDING),
+    "tag": {"kind": "whole"},
+}
 """Of methods that want other windows."""
 
 
@@ -195,13 +202,25 @@ def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
     strong = [name for name in CONFIGS if name not in WEAK]
     assert sorted(set(WEAK) - set(CONFIGS)) == []
     assert sorted(strong) == [
+        "activitynet13/bmn",
+        "activitynet13/bsn",
         "activitynet13/segtad",
+        "activitynet13/tag",
         "activitynet13/vsgn",
+        "demo/bmn",
+        "demo/bsn",
         "demo/segtad",
+        "demo/tag",
         "demo/vsgn",
         "hacs/segtad",
+        "sbhar/bmn",
+        "sbhar/bsn",
         "sbhar/segtad",
+        "sbhar/tag",
         "sbhar/vsgn",
+        "thumos14/bmn",
+        "thumos14/bsn",
+        "thumos14/tag",
         "thumos14/vsgn",
     ]
 

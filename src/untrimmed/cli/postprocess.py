@@ -13,9 +13,12 @@ def postprocess(
     nms: list[str] = typer.Option(
         ["gaussian:0.5"],
         metavar="METHOD:NUMBER[:agnostic][:+SECONDS]",
-        help="hard:TIOU, linear:TIOU or gaussian:SIGMA, of each class or, with :agnostic, over all; or none. "
-        "With :+1 lengths and intersections count a second more, as in some released code. "
+        help="hard:TIOU, linear:TIOU or gaussian:SIGMA[:TIOU[:RISE]], of each class or, with :agnostic, over all; or "
+        "none. With :+1 lengths and intersections count a second more, as in some released code. "
         "Several are done one after the other.",
+    ),
+    durations: Path | None = typer.Option(
+        None, help="Annotations that say how long the videos last, for gaussian NMS with a rise."
     ),
     floor: float | None = typer.Option(None, help="Lowest score kept."),
     max_length: float | None = typer.Option(None, help="Drop what lasts this many seconds or more."),
@@ -26,7 +29,7 @@ def postprocess(
     ),
 ) -> None:
     """Suppress duplicates: NMS or soft-NMS, limits and segment voting."""
-    from untrimmed.formats import read_detections, write_detections
+    from untrimmed.formats import read_annotations, read_detections, write_detections
     from untrimmed.postprocess import Nms, PostProcess, apply
 
     settings = PostProcess(
@@ -38,8 +41,9 @@ def postprocess(
         voting=voting,
     )
     given = read_detections(results)
+    known = {} if durations is None else {video.id: video.duration for video in read_annotations(durations)}
     notes: list[str] = []
-    kept = apply(given, settings, notes.append)
+    kept = apply(given, settings, known, note=notes.append)
     lost = write_detections(kept, out)
     print(f"{out}: {len(kept):,} of {len(given):,} detections in {len(kept.video_ids):,} videos")
     for phrase in (*notes, *lost):

@@ -28,6 +28,7 @@ from untrimmed.demo.settings import WorldSettings
 from untrimmed.demo.world import ANNOTATIONS, VIDEOS, render_world
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Comparison, Evaluation, compare, evaluate
+from untrimmed.evaluation.any_label import with_one_label, without_labels
 from untrimmed.formats import read_annotations, write_detections
 from untrimmed.formats.features import FeatureStore
 from untrimmed.formats.io import write_json
@@ -80,7 +81,8 @@ def run_demo(
     Args:
         out: folder of it all.
         method: there must be a shipped config ``demo/<method>``. One whose windows are ``segments`` learns from labels
-            of whole videos, and sees the pieces of :mod:`untrimmed.demo.pieces`.
+            of whole videos, and sees the pieces of :mod:`untrimmed.demo.pieces`. One that finds segments without label
+            is scored as if there were one class, and so is the linear classifier beside it.
         seed: of the training; the world is the same for all.
         overrides: changes of the config.
         processes: that render and extract.
@@ -125,9 +127,14 @@ def run_demo(
         seconds, "linear", lambda: detect_linear(fit_linear(features, truth.subset("training")), features, test.videos)
     )
     write_detections(linear, home / LINEAR_FILE)
-    scored = evaluate(result.detections, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
+    found = result.detections
+    if without_labels(found):
+        # Of proposals the segments are judged, whatever they show; so of the classifier too.
+        linear, _ = with_one_label(linear, test)
+        found, test = with_one_label(found, test)
+    scored = evaluate(found, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
     yardstick = evaluate(linear, test, "activitynet", subset="test", tious=TIOUS, resamples=1000)
-    difference = compare(result.detections, linear, test, "activitynet", subset="test", tious=TIOUS)
+    difference = compare(found, linear, test, "activitynet", subset="test", tious=TIOUS)
     page = _stage(seconds, "report", lambda: write_run_report(run, home / VIDEOS))
     write_json(run / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
     return DemoResult(scored, yardstick, difference, page, seconds)

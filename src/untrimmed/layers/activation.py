@@ -16,6 +16,7 @@ curves, H thresholds, N segments.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -85,6 +86,18 @@ def scaled(curves: Tensor, mask: Tensor, floor: float | None = None) -> Tensor:
     varies = high > low
     span = (high - low).where(varies, torch.ones_like(high))
     return ((curves - low) / span).masked_fill(outside | ~varies, 0)
+
+
+def smoothed(curves: Tensor, mask: Tensor, sigma: float) -> Tensor:
+    """Curves (B, K, T) smoothed by a Gaussian of ``sigma`` steps, over the steps of the mask (B, T) only."""
+    reach = math.ceil(3 * sigma)
+    place = torch.arange(-reach, reach + 1, device=curves.device, dtype=curves.dtype)
+    kernel = (-(place / sigma).square() / 2).exp()[None, None]
+    weights = mask.to(curves.dtype)[:, None]
+    batch, classes, steps = curves.shape
+    summed = F.conv1d((curves * weights).reshape(batch * classes, 1, steps), kernel, padding=reach)
+    share = F.conv1d(weights, kernel, padding=reach).clamp(min=torch.finfo(curves.dtype).eps)
+    return summed.view(batch, classes, steps) / share * weights
 
 
 def finer(curves: Tensor, mask: Tensor, factor: int, align: Align = "center") -> tuple[Tensor, Tensor]:

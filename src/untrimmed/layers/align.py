@@ -37,6 +37,9 @@ _TABLE = 2**20
 _MANY = 16
 """Reads of a bin above which those of weight 0 are left out: tables are as wide as the longest segment needs."""
 
+_ROWS = 2**18
+"""Values of the result that are added to at once: bounds the memory beside the result."""
+
 
 class AlignPattern:
     """Which steps the bins of segments read, and with which weight.
@@ -47,6 +50,8 @@ class AlignPattern:
         extension: x, by how many lengths the region is longer than the segment at either side, at least 0.
         samples: positions read in each bin, at least 1; None: of each segment as many as a bin has steps, rounded up,
             so that no step within the region is missed.
+        ends: the positions reach from one end of the region to the other, both included (BMN); else each stands in the
+            middle of its share of the region, so that none lies at an end. Not with ``samples=None``.
 
     Attributes:
         first: (N,) int64, the step in which each segment starts.
@@ -59,11 +64,17 @@ class AlignPattern:
         ValueError: for a value outside its range, or another shape.
     """
 
-    def __init__(self, segments: Tensor, bins: int, extension: float = 0.5, samples: int | None = 4) -> None:
+    def __init__(
+        self, segments: Tensor, bins: int, extension: float = 0.5, samples: int | None = 4, *, ends: bool = False
+    ) -> None:
         if segments.ndim != 2 or segments.shape[1] != 2:
             raise ValueError(f"{segments.shape = }, expected (N, 2)")
         if bins < 1 or (samples is not None and samples < 1) or extension < 0:
             raise ValueError(f"{bins = }, {samples = }, {extension = }: expected at least 1, 1 and 0")
+        if ends and (samples is None or bins * samples == 1):
+            raise ValueError(
+                f"{bins = }, {samples = }: expected two positions or more, to stand at both ends of a region"
+            )
         start, end = segments.double().unbind(-1)
         wrong = ~(segments.isfinite().all(-1) & (start <= end))
         if wrong.any():
@@ -77,7 +88,7 @@ class AlignPattern:
         self.first = first.long()
         offset, region = shapes[:, 0] - extension * shapes[:, 1], (1 + 2 * extension) * shapes[:, 1]
         if samples is not None:
-            low, upper = _samples(offset, region, bins, samples)
+            low, upper = _samples(offset, region, bins, samples, ends)
             form = (len(shapes), bins, 2 * samples)
             self.offsets = torch.stack((low, low + 1), -1).view(form)
             self.weights = (torch.stack((1 - upper, upper), -1) / samples).view(form)
@@ -123,9 +134,10 @@ class AlignPattern:
         return read.clamp_(0, steps - 1), weights
 
 
-def _samples(offset: Tensor, region: Tensor, bins: int, count: int) -> tuple[Tensor, Tensor]:
+def _samples(offset: Tensor, region: Tensor, bins: int, count: int, ends: bool = False) -> tuple[Tensor, Tensor]:
     """(S, bins, count) the steps below the positions read in regions (S,), and the share of the step after each."""
-    share = (torch.arange(bins * count, device=offset.device, dtype=torch.float64) + 0.5) / (bins * count)
+    index = torch.arange(bins * count, device=offset.device, dtype=torch.float64)
+    share = index / (bins * count - 1) if ends else (index + 0.5) / (bins * count)
     position = (offset[:, None] + share * region[:, None] - 0.5).view(-1, bins, count)
     low = position.floor()
     return low.long(), position - low
@@ -207,18 +219,31 @@ def align_project(
         group = max(1, _TABLE // max(1, batch * steps * outputs))
         for first in range(0, pattern.bins if len(pattern) and steps else 0, group):
             part = slice(first, min(first + group, pattern.bins))
-            total += _some_bins(rows, pattern, owner, weight[part], part, steps)
+            total = _add_bins(total, rows, pattern, owner, weight[part], part, steps)
         return total if bias is None else total.add_(bias.to(rows.dtype))
 
 
-def _some_bins(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, bins: slice, steps: int) -> Tensor:
-    """The part of some bins (b of them) in (N, C_out), of features (B T, C) and weights (b, C, C_out)."""
+def _add_bins(
+    total: Tensor, rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, bins: slice, steps: int
+) -> Tensor:
+    """(N, C_out) and the part of some bins (b of them), of features (B T, C) and weights (b, C, C_out)."""
     count, channels, outputs = weight.shape
     projected = (rows @ weight.transpose(0, 1).reshape(channels, -1)).view(-1, outputs)
-    read, weights = pattern.taps(bins, steps, rows.dtype)
-    read += owner[:, None, None] * steps
-    read = read.mul_(count).add_(torch.arange(count, device=rows.device)[:, None])
-    return _gathered(projected, read.flatten(1), weights.flatten(1), pattern.offsets.shape[-1] > _MANY)
+    bin_of, ragged = torch.arange(count, device=rows.device)[:, None], pattern.offsets.shape[-1] > _MANY
+
+    def read(some: slice) -> Tensor:
+        part = AlignPattern.of(pattern.first[some], pattern.shape_of[some], pattern.offsets, pattern.weights)
+        places, weights = part.taps(bins, steps, rows.dtype)
+        places += owner[some, None, None] * steps
+        places = places.mul_(count).add_(bin_of).flatten(1)
+        return _gathered(projected, places, weights.flatten(1), ragged)
+
+    if projected.requires_grad:
+        return total + read(slice(None))
+    block = max(1, _ROWS // outputs)
+    for first in range(0, len(pattern), block):
+        total[first : first + block] += read(slice(first, first + block))
+    return total
 
 
 def _bin_by_bin(rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int) -> Tensor:

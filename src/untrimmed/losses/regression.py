@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from untrimmed.losses import Term
@@ -31,3 +34,35 @@ def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: flo
     """
     losses = (predicted - target.to(predicted.dtype)).square()
     return Term((losses * mask).sum(), mask.sum(), weight)
+
+
+def banded_terms(
+    losses: Tensor,
+    targets: Tensor,
+    mask: Tensor,
+    *,
+    edges: Sequence[float],
+    shares: Sequence[float],
+    weight: float = 1.0,
+) -> tuple[Term, ...]:
+    """Losses balanced over bands of the target, as BSN and BMN balance proposals by their overlap with the truth.
+
+    Both draw as many elements from each band (or twice as many from one), and average over those drawn. What that is
+    on average is the weighted mean of the means of the bands; here it is computed as such, one term for each band. So
+    nothing is drawn, bands may be added over batches, and an empty band costs nothing. (Drawn, a band with fewer
+    elements than it is to give counts less; and without any in the highest band nothing would be learned at all.)
+
+    Args:
+        losses: any shape.
+        targets: the same shape.
+        mask: the same shape, bool: which elements take part.
+        edges: rising, b - 1 of them: a band holds what lies above one edge and up to the next, that one included.
+        shares: b, at least 0, of the bands from the lowest to the highest; they are divided by their sum.
+        weight: of all terms together.
+    """
+    band = torch.bucketize(targets, torch.tensor(tuple(edges), dtype=targets.dtype, device=targets.device))
+    terms = []
+    for number, share in enumerate(shares):
+        inside = mask & (band == number)
+        terms.append(Term((losses * inside).sum(), inside.sum(), weight * share / sum(shares)))
+    return tuple(terms)

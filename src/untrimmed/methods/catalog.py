@@ -21,9 +21,10 @@ from untrimmed.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-Family = Literal["dense", "weak"]
-"""``dense``: looks at every step, and learns from segments; ``weak``: learns from the labels of whole videos. Each is a
-folder of :mod:`untrimmed.methods`, which says what its methods have in common."""
+Family = Literal["dense", "weak", "proposals"]
+"""``dense``: looks at every step, and learns from segments; ``weak``: learns from the labels of whole videos;
+``proposals``: gives segments without labels, for others to judge. Each is a folder of :mod:`untrimmed.methods`, which
+says what its methods have in common."""
 
 
 class Entry(NamedTuple):
@@ -36,8 +37,11 @@ class Entry(NamedTuple):
 
 METHODS: dict[str, Entry] = {
     "basnet": Entry("untrimmed.methods.weak.basnet:BaSNet", "weak"),
+    "bmn": Entry("untrimmed.methods.proposals.bmn:BMN", "proposals"),
+    "bsn": Entry("untrimmed.methods.proposals.bsn:BSN", "proposals"),
     "dgam": Entry("untrimmed.methods.weak.dgam:DGAM", "weak"),
     "segtad": Entry("untrimmed.methods.dense.segtad:SegTAD", "dense"),
+    "tag": Entry("untrimmed.methods.proposals.tag:TAG", "proposals"),
     "um": Entry("untrimmed.methods.weak.um:UM", "weak"),
     "vsgn": Entry("untrimmed.methods.dense.vsgn:VSGN", "dense"),
 }

@@ -40,10 +40,13 @@ class Phase(NamedTuple):
     Attributes:
         parameters: that are updated; the others stand still.
         factor: of the weight of a term of the loss, by its name; None leaves the term out.
+        span: the epochs ``[begin, end)`` within which it takes place, or as many of them as the training has, and over
+            which the learning rate runs through its schedule; None: the whole training.
     """
 
     parameters: Sequence[nn.Parameter]
     factor: Callable[[str], float | None]
+    span: tuple[float, float] | None = None
 
 
 def needs_proposals(method: object) -> bool:

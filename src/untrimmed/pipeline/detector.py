@@ -26,7 +26,7 @@ from untrimmed.formats.features import Features
 from untrimmed.methods.protocol import Raw, needs_proposals
 from untrimmed.pipeline.model_file import TrainedModel, read_model
 from untrimmed.pipeline.sources import SourceReader, problems_of
-from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined, raw_of
+from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined, lasting, raw_of
 from untrimmed.postprocess.pipeline import PostProcess, left_out, process, say_left_out
 from untrimmed.types import Detections
 from untrimmed.video.decode import VideoWarning
@@ -123,7 +123,8 @@ class Detector(TrainedModel):
         for video_id, found in self._network(features, video_ids).candidates(settings):
             for said in left_out([video_id], [len(found.scores)], settings):
                 note(said)
-            kept = process(found.segments, found.scores, found.labels, settings.merged)
+            duration = lasting(features, video_id)
+            kept = process(found.segments, found.scores, found.labels, settings.merged, duration)
             yield video_id, Candidates(kept.segments, kept.scores, kept.labels)
 
     def candidates(self, features: Features, video_ids: Iterable[str]) -> Iterator[tuple[str, Candidates]]:

@@ -65,7 +65,10 @@ class WindowedNetwork:
 
         def run(batch: Batch) -> list[Candidates]:
             parts = self._candidates_of(batch)
-            return parts if settings is None else [_entering(part, settings) for part in parts]
+            if settings is None:
+                return parts
+            durations = [lasting(self.features, video_id) for video_id in batch.video_ids]
+            return [_entering(part, settings, each) for part, each in zip(parts, durations, strict=True)]
 
         for video_id, parts in self._run(run):
             yield video_id, joined(parts)
@@ -183,10 +186,17 @@ def _curve_name(name: str, classes: Sequence[str]) -> str:
     return name
 
 
-def _entering(found: Candidates, settings: PostProcess) -> Candidates:
+def lasting(features: Features, video_id: str) -> float:
+    """Seconds that a video lasts, or, where that is not known, that its snippets cover."""
+    duration = features.duration(video_id)
+    covered = float(features.grid(video_id).steps_to_seconds(features.length(video_id)))
+    return covered if duration is None else duration
+
+
+def _entering(found: Candidates, settings: PostProcess, duration: float) -> Candidates:
     """Those candidates of a window that go on to the others of the video."""
     if settings.per_window:
-        kept = process_window(found.segments, found.scores, found.labels, settings)
+        kept = process_window(found.segments, found.scores, found.labels, settings, duration)
         found = Candidates(kept.segments, kept.scores, kept.labels)
     rows = entering(found.segments, found.scores, settings)
     return Candidates(found.segments[rows], found.scores[rows], found.labels[rows])

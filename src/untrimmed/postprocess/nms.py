@@ -4,16 +4,17 @@ The definition, for all methods (Bodla et al., "Soft-NMS", ICCV 2017, for the so
 highest current score; multiply the score of every other live candidate by the factor for its tIoU *o* with the one
 picked; drop those that fall below the floor; repeat until nothing is left or enough are picked. The factor is
 
-========  =============================================
+========  ==================================================
 hard      0 (dropped) where o > threshold, 1 elsewhere
 linear    1 - o where o > threshold, 1 elsewhere
-gaussian  exp(-o^2 / sigma)
-========  =============================================
+gaussian  exp(-o^2 / sigma) where o > threshold, 1 elsewhere
+========  ==================================================
 
 Ties go to the candidate that comes first in the input. Lengths are ``end - start`` and nothing is rounded: there is
-no epsilon, and no "+1" unless ``extend`` asks for it. A segment without length or reversed overlaps nothing, so it
-neither suppresses nor is suppressed. Scores are the given ones times factors of at most 1, so the picks come out by
-falling score.
+no epsilon, and no "+1" unless ``extend`` asks for it. Gaussian suppression has the threshold 0 unless it is given one,
+which may be another for each candidate and is that of the one picked (BSN's rises with its length). A segment without
+length or reversed overlaps nothing, so it neither suppresses nor is suppressed. Scores are the given ones times factors
+of at most 1, so the picks come out by falling score.
 
 How the kernel does it: one pass a pick over the live candidates, which stand side by side and are moved together
 when some are dropped; no pass after the last pick. The exponentials are the costly part of Gaussian soft-NMS, and
@@ -67,7 +68,7 @@ def nms(
     groups: ArrayLike | None = None,
     *,
     method: Method = "hard",
-    threshold: float | None = None,
+    threshold: ArrayLike | None = None,
     sigma: float | None = None,
     floor: float | None = None,
     keep: int | None = None,
@@ -81,7 +82,7 @@ def nms(
         groups: (N,) whole numbers: only candidates of the same group suppress one another. For class-wise
             suppression pass the classes, for several videos at once a number per video (and class). One group if None.
         method: ``"hard"``, ``"linear"`` or ``"gaussian"``.
-        threshold: tIoU in [0, 1], of ``hard`` and ``linear``, which need it.
+        threshold: tIoU in [0, 1], of ``hard`` and ``linear``, which need it; ``gaussian`` may have one, or (N,).
         sigma: above 0, of ``gaussian``, which needs it. It has the unit of a squared tIoU.
         floor: candidates are dropped when their score is below it, at first or after a decay; None drops none.
         keep: the most that are kept of each group; None for all.
@@ -97,7 +98,11 @@ def nms(
             option outside its range or without use for the method.
     """
     table, values, group = candidates(segments, scores, groups)
+    cuts = np.zeros(len(values))
+    if method == "gaussian" and np.ndim(threshold):  # type: ignore[arg-type]
+        cuts, threshold = _check_cuts(threshold, len(values)), None
     option = check_method(method, threshold, sigma)
+    cuts = cuts if threshold is None else np.full(len(values), float(threshold))  # type: ignore[arg-type]
     if method != "hard" and len(values) and values.min() < 0:
         raise InputError(
             f"{method} soft-NMS: score of row {int(values.argmin())} is {values.min()}, expected at least 0: "
@@ -116,7 +121,7 @@ def nms(
         logs = np.log(np.maximum(current, 1e-323))
         low = math.log(floor) - _ROUNDING if floor > 0 else -math.inf
         low = low if low > _UNDERFLOW else -math.inf
-        rows, kept = _pick_gaussian(starts, ends, logs, order, bounds, values.copy(), option, floor, low, limit)
+        rows, kept = _pick_gaussian(starts, ends, logs, order, bounds, values.copy(), cuts, option, floor, low, limit)
     else:
         rows, kept = _pick(starts, ends, current, order, bounds, method == "hard", option, floor, limit)
     ranked = np.lexsort((rows, -kept))
@@ -194,21 +199,32 @@ def grouped(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return order, np.concatenate(([0], starts, [len(groups)]))
 
 
-def check_method(method: str, threshold: float | None, sigma: float | None) -> float:
-    """The option a method needs; InputError unless the method exists and it, and no other, is given and in range."""
+def check_method(method: str, threshold: object, sigma: object) -> float:
+    """The option a method needs; InputError unless the method exists, it is given, and nothing else but, with
+    ``gaussian``, a threshold; all in range."""
     if method not in get_args(Method):
         raise InputError(f"NMS method is {method!r}: {nearest(str(method), get_args(Method))}")
     gaussian = method == "gaussian"
-    (name, option), (other, unused) = (("threshold", threshold), ("sigma", sigma))[:: -1 if gaussian else 1]
-    if unused is not None:
-        raise InputError(f"{method} NMS has no {other} (it is {unused!r}); its option is {name}")
+    if not gaussian and sigma is not None:
+        raise InputError(f"{method} NMS has no sigma (it is {sigma!r}); its option is threshold")
+    name, option = ("sigma", sigma) if gaussian else ("threshold", threshold)
     if option is None:
         raise InputError(f"{method} NMS needs a {name}")
-    if not gaussian:
-        check_tiou(name, option)
-    elif not (is_number(option) and option > 0):
-        raise InputError(f"{name} is {option!r}, expected a number above 0")
-    return float(option)
+    if threshold is not None:
+        check_tiou("threshold", threshold)
+    if gaussian and not (is_number(sigma) and sigma > 0):  # type: ignore[operator]
+        raise InputError(f"sigma is {sigma!r}, expected a number above 0")
+    return float(option)  # type: ignore[arg-type]
+
+
+def _check_cuts(thresholds: object, count: int) -> NDArray[np.float64]:
+    cuts = np.ascontiguousarray(thresholds, dtype=np.float64)
+    if cuts.shape != (count,):
+        raise InputError(f"thresholds {cuts.shape}: expected one, or one for each of the {count} candidates")
+    if not ((cuts >= 0) & (cuts <= 1)).all():
+        row = int(np.flatnonzero(~((cuts >= 0) & (cuts <= 1)))[0])
+        raise InputError(f"threshold of row {row} is {cuts[row]}, expected a tIoU in [0, 1]")
+    return cuts
 
 
 def check_tiou(name: str, value: object, above_zero: bool = False) -> None:
@@ -286,6 +302,7 @@ def _pick_gaussian(
     rows: Any,
     bounds: Any,
     scores: Any,
+    cuts: Any,
     sigma: float,
     floor: float,
     low: float,
@@ -293,11 +310,12 @@ def _pick_gaussian(
 ) -> Any:
     """Rows and scores picked by Gaussian suppression, group by group. Changes all arrays but ``bounds``.
 
-    ``logs`` are the logarithms of the scores, sorted by group like ``starts``; ``scores`` are sorted by row, and
-    brought up to date only where the logarithms leave a choice. Logarithms below ``low`` are surely below the floor.
+    ``logs`` are the logarithms of the scores, sorted by group like ``starts``; ``scores`` and ``cuts``, the thresholds,
+    are sorted by row, the former brought up to date only where the logarithms leave a choice. Logarithms below ``low``
+    are surely below the floor.
     """
     picked, kept, decays = np.empty(len(rows), dtype=np.int64), np.empty(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    spans = np.empty((min(keep, len(rows)), 2))
+    spans = np.empty((min(keep, len(rows)), 3))
     scale = min(1.0 / sigma, 1e300)
     total = 0
     for g in range(len(bounds) - 1):
@@ -313,13 +331,13 @@ def _pick_gaussian(
                 # Those whose logarithm is not as close to the highest score less still.
                 break
             picked[total], kept[total] = row[best], scores[row[best]]
-            spans[count, 0], spans[count, 1] = start[best], end[best]
+            spans[count, 0], spans[count, 1], spans[count, 2] = start[best], end[best], cuts[row[best]]
             log[best] = math.nan
             total, count = total + 1, count + 1
             if count < stop:
                 for i in range(stored):
                     overlap = _tiou(start[best], end[best], start[i], end[i])
-                    log[i] -= overlap * overlap * scale
+                    log[i] -= overlap * overlap * scale if overlap > spans[count - 1, 2] else 0.0
     return picked[:total], kept[:total]
 
 
@@ -383,7 +401,8 @@ def _settle(
             row = rows[i]
             for k in range(decays[row], len(spans)):
                 overlap = _tiou(spans[k, 0], spans[k, 1], starts[i], ends[i])
-                scores[row] *= math.exp(-overlap * overlap / sigma)
+                if overlap > spans[k, 2]:
+                    scores[row] *= math.exp(-overlap * overlap / sigma)
             decays[row] = len(spans)
             if scores[row] > highest:
                 best, highest = i, scores[row]

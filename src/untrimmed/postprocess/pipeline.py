@@ -8,6 +8,7 @@ Published settings::
     PostProcess(nms=(Nms("gaussian", sigma=0.85, class_wise=False),), keep=100)             # ActivityNet, one class
     PostProcess(nms=(Nms("hard", threshold=0.4, per="window"), Nms("gaussian", sigma=0.46, class_wise=False)),
                 max_length=50.0, keep=200)                                                 # VSGN on THUMOS14
+    PostProcess(nms=(Nms("gaussian", sigma=0.75, threshold=0.65, rise=0.25),), keep=100)   # BSN on ActivityNet
 
 A detector looks at a long video in windows that overlap. Suppressions ``per="window"`` are done by
 :func:`process_window` on what was found in each, before the windows are put together.
@@ -48,8 +49,10 @@ class Nms:
 
     Args:
         method: ``"hard"``, ``"linear"`` or ``"gaussian"``.
-        threshold: tIoU in [0, 1]; ``hard`` and ``linear`` need it.
+        threshold: tIoU in [0, 1]; ``hard`` and ``linear`` need it, ``gaussian`` may have one.
         sigma: above 0; ``gaussian`` needs it.
+        rise: of ``gaussian`` with a threshold: by how much it is higher for a detection as long as its video, and in
+            proportion for shorter ones (BSN). At most 1 with the threshold. Needs the durations of the videos.
         class_wise: only detections of the same label suppress one another; else all of a video do.
         keep: the most that are kept of each class (or video, if not class-wise); None for all.
         per: ``"video"``: detections of all windows suppress one another; ``"window"``: those of one window do, before
@@ -67,9 +70,15 @@ class Nms:
     keep: int | None = None
     per: Scope = "video"
     extend: float | None = None
+    rise: float | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method, self.threshold, self.sigma)
+        if self.rise is not None:
+            if self.method != "gaussian" or self.threshold is None:
+                raise InputError(f"rise is {self.rise!r}: only gaussian NMS with a threshold has one")
+            check_tiou("rise", self.rise)
+            check_tiou("threshold + rise", self.threshold + self.rise)
         check_count("keep", self.keep)
         check_extend(self.extend)
         if not isinstance(self.class_wise, bool):
@@ -83,7 +92,8 @@ class Nms:
         class-wise and ``:+SECONDS`` for ``extend``.
 
         ``hard:0.4`` and ``linear:0.3`` name the threshold, ``gaussian:0.46:agnostic`` names sigma, ``hard:0.7:+1``
-        is the released code's of BaS-Net.
+        is the released code's of BaS-Net. ``gaussian`` may have a threshold too, and then a rise:
+        ``gaussian:0.75:0.65:0.25:agnostic``.
 
         Raises:
             InputError: if it is not of that form, or as the constructor.
@@ -91,17 +101,18 @@ class Nms:
         method, *rest = text.split(":")
         if method not in get_args(Method):
             raise InputError(f"NMS '{text}': no method '{method}': {nearest(method, get_args(Method))}")
+        names = ("sigma", "threshold", "rise") if method == "gaussian" else ("threshold",)
         form = f"expected {method}:NUMBER, then :agnostic or :+SECONDS if wanted"
-        number, *marks = rest or [""]
-        agnostic, longer = marks.count("agnostic"), [mark for mark in marks if mark.startswith("+")]
-        if not rest or max(agnostic, len(longer)) > 1 or agnostic + len(longer) < len(marks):
+        agnostic, longer = rest.count("agnostic"), [mark for mark in rest if mark.startswith("+")]
+        numbers = [part for part in rest if part != "agnostic" and not part.startswith("+")]
+        if not 1 <= len(numbers) <= len(names) or rest[: len(numbers)] != numbers or max(agnostic, len(longer)) > 1:
             raise InputError(f"NMS '{text}': {form}")
         try:
-            option, extend = float(number), float(longer[0]) if longer else None
+            options: dict[str, Any] = dict(zip(names, map(float, numbers), strict=False))
+            extend = float(longer[0]) if longer else None
         except ValueError:
             raise InputError(f"NMS '{text}': '{':'.join(rest)}' holds no number; {form}") from None
-        option_name = "sigma" if method == "gaussian" else "threshold"
-        return cls(method, class_wise=not agnostic, extend=extend, **{option_name: option})  # type: ignore[arg-type]
+        return cls(method, class_wise=not agnostic, extend=extend, **options)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -206,7 +217,13 @@ class Kept(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def process(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, settings: PostProcess) -> Kept:
+def process(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    labels: ArrayLike | None,
+    settings: PostProcess,
+    duration: float | None = None,
+) -> Kept:
     """Post-process the candidates of one video.
 
     Args:
@@ -214,29 +231,38 @@ def process(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, se
         scores: (N,) finite; at least 0 for soft suppression and voting.
         labels: (N,) whole numbers, one a class (-1 for candidates without label is as good as any); None for one.
         settings: what to do.
+        duration: of the video in seconds; a suppression with ``rise`` needs it.
 
     Raises:
-        InputError: for shapes that differ or values outside these ranges; if a suppression is per window.
+        InputError: for shapes that differ, values outside these ranges, or a duration that is needed and not above 0;
+            if a suppression is per window.
     """
     _expect_merged(settings)
     table, values, label = candidates(segments, scores, labels)
-    rows, kept, moved = _process(np.zeros(len(values), dtype=np.int64), label, table, values, settings)
+    lasting = _durations(settings, ("the video",), {} if duration is None else {"the video": duration})
+    rows, kept, moved = _process(np.zeros(len(values), dtype=np.int64), label, table, values, settings, lasting)
     return Kept(rows, moved, kept, label[rows])
 
 
-def process_window(segments: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, settings: PostProcess) -> Kept:
+def process_window(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    labels: ArrayLike | None,
+    settings: PostProcess,
+    duration: float | None = None,
+) -> Kept:
     """The suppressions per window, on the candidates of one window: step 0. What it leaves of all windows of a video is
     then for :func:`process` with ``settings.merged``.
 
     Args:
-        segments, scores, labels: as of :func:`process`.
+        segments, scores, labels, duration: as of :func:`process`.
         settings: what to do; of the rest the ``floor`` alone is looked at, which what decays below it does not pass.
 
     Raises:
         InputError: as :func:`process`.
     """
     steps = tuple(replace(step, per="video") for step in settings.per_window)
-    return process(segments, scores, labels, PostProcess(floor=settings.floor, nms=steps, keep=None))
+    return process(segments, scores, labels, PostProcess(floor=settings.floor, nms=steps, keep=None), duration)
 
 
 class CandidatesWarning(UserWarning):
@@ -266,12 +292,19 @@ def left_out(video_ids: Sequence[str], counts: ArrayLike, settings: PostProcess)
     ]
 
 
-def apply(detections: Detections, settings: PostProcess, note: Callable[[str], None] = say_left_out) -> Detections:
+def apply(
+    detections: Detections,
+    settings: PostProcess,
+    durations: Mapping[str, float | None] | None = None,
+    *,
+    note: Callable[[str], None] = say_left_out,
+) -> Detections:
     """Post-process all videos.
 
     Args:
-        detections: the candidates.
+        detections: of any number of videos.
         settings: what to do.
+        durations: of the videos in seconds, by id; a suppression with ``rise`` needs them.
         note: is told if ``candidates`` leaves some out; a warning by default.
 
     Returns:
@@ -286,8 +319,9 @@ def apply(detections: Detections, settings: PostProcess, note: Callable[[str], N
     counts = np.bincount(entered, minlength=len(detections.video_ids))
     if said := left_out(detections.video_ids, counts, settings):
         note("; ".join(said[:5]) + (f"; and likewise in {len(said) - 5:,} more videos" if said[5:] else ""))
+    lasting = _durations(settings, detections.video_ids, durations or {})
     rows, scores, segments = _process(
-        detections.video, detections.label, detections.segments, detections.scores, settings
+        detections.video, detections.label, detections.segments, detections.scores, settings, lasting
     )
     return replace(
         detections, video=detections.video[rows], label=detections.label[rows], segments=segments, scores=scores
@@ -312,12 +346,29 @@ def entering(segments: NDArray[np.float64], scores: NDArray[np.float64], setting
     return inside
 
 
+def _durations(
+    settings: PostProcess, video_ids: Sequence[str], durations: Mapping[str, float | None]
+) -> NDArray[np.float64]:
+    """(V,) seconds, if they are needed at all."""
+    if not any(step.rise for step in settings.nms):
+        return np.ones(len(video_ids))
+    for video_id in video_ids:
+        value = durations.get(video_id)
+        if value is None or not value > 0:
+            raise InputError(
+                f"{video_id}: its duration is {'not known' if value is None else value}, but NMS whose threshold rises "
+                "with length needs to know how long each video lasts"
+            )
+    return np.array([durations[video_id] for video_id in video_ids], dtype=np.float64)
+
+
 def _process(
     video: NDArray[np.int64],
     label: NDArray[np.int64],
     segments: NDArray[np.float64],
     scores: NDArray[np.float64],
     settings: PostProcess,
+    durations: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Rows kept, their scores and segments; by video, then score, then row."""
     entered = np.flatnonzero(entering(segments, scores, settings))
@@ -330,12 +381,16 @@ def _process(
         last = number == len(settings.nms) - 1
         # More of a class than are kept of the video cannot be kept, so the last suppression may stop there.
         keep = min((limit for limit in (step.keep, settings.keep if last else None) if limit), default=None)
+        threshold: ArrayLike | None = step.threshold
+        if step.rise is not None and step.threshold is not None:
+            share = (segments[rows, 1] - segments[rows, 0]) / durations[video[rows]]
+            threshold = step.threshold + step.rise * share.clip(0, 1)
         picks = nms(
             segments[rows],
             current[rows],
             (classes if step.class_wise else video)[rows],
             method=step.method,
-            threshold=step.threshold,
+            threshold=threshold,
             sigma=step.sigma,
             floor=settings.floor,
             keep=keep,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
-from untrimmed.errors import UntrimmedError
+from untrimmed.errors import InputError, UntrimmedError
 from untrimmed.methods.protocol import Phase
 from untrimmed.training.processes import ALONE, Processes
 from untrimmed.training.settings import OptimSettings, TrainSettings
@@ -92,9 +92,18 @@ class GradientStep:
         with _others_frozen(model, self.parameters):
             self.shared = shared(self.terms, processes)
 
-    def __call__(self, batches: Sequence[Batch], epoch: float, factor: Factor = _one) -> dict[str, float]:
-        """See :class:`Step`. ``factor`` gives a factor of the weight of each term, by its name; None leaves it out."""
-        rate = self.settings.optim.lr * self.settings.optim.factor(epoch, self.settings.epochs)
+    def __call__(
+        self,
+        batches: Sequence[Batch],
+        epoch: float,
+        factor: Factor = _one,
+        span: tuple[float, float] | None = None,
+    ) -> dict[str, float]:
+        """See :class:`Step`. ``factor`` gives a factor of the weight of each term, by its name; None leaves it out. The
+        learning rate's schedule runs from the first to the second epoch of ``span``; None: over the training."""
+        begin, end = span or (0.0, math.inf)
+        end = min(end, self.settings.epochs)
+        rate = self.settings.optim.lr * self.settings.optim.factor(epoch - begin, end - begin)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -172,17 +181,29 @@ class AlternatingStep:
             parameters a phase has is the same in all epochs, and each has an optimiser of its own.
         settings: of the training.
         processes: that train together.
+
+    Raises:
+        InputError: if a phase begins when the training is over.
     """
 
     def __init__(self, model: nn.Module, settings: TrainSettings, processes: Processes = ALONE) -> None:
         self.model = model
+        late = [phase.span[0] for phase in self._phases(0.0) if phase.span and phase.span[0] >= settings.epochs]
+        if late:
+            raise InputError(
+                f"train.epochs is {settings.epochs}: a part of the method is trained from epoch {max(late):g} on, and "
+                "would never be; raise train.epochs, or let the parts before it have fewer epochs"
+            )
         self.steps = [GradientStep(model, settings, phase.parameters, processes) for phase in self._phases(0.0)]
 
     def __call__(self, batches: Sequence[Batch], epoch: float) -> dict[str, float]:
-        """All phases, one after the other, on the same batches; ``loss`` and ``gradient_norm`` are of all of them."""
+        """All phases that take place at this epoch, one after the other, on the same batches; ``loss`` and
+        ``gradient_norm`` are of all of them."""
         values: dict[str, float] = {"loss": 0.0, "gradient_norm": 0.0}
         for phase, step in zip(self._phases(epoch), self.steps, strict=True):
-            found = step(batches, epoch, phase.factor)
+            if phase.span and not phase.span[0] <= epoch < phase.span[1]:
+                continue
+            found = step(batches, epoch, phase.factor, phase.span)
             found["loss"] += values["loss"]
             found["gradient_norm"] = math.hypot(found["gradient_norm"], values["gradient_norm"])
             values |= found

@@ -38,7 +38,7 @@ class OptimSettings(BaseModel):
             raise ValueError(f"step_epochs is used by schedule 'step' alone, but schedule is '{self.schedule}'")
         return self
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         """Factor of the learning rate after ``epoch`` of ``epochs`` epochs."""
         from math import cos, pi
 

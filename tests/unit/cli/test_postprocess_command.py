@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from untrimmed import cli
@@ -80,6 +81,17 @@ def test_postprocess_limits_alone(
     assert "note: a: 1 of 4 candidates left out before suppression (the limit is 3)\n" in capsys.readouterr().out
 
 
+def test_postprocess_with_durations(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, truth = tmp_path / "out.json", tmp_path / "truth.json"
+    lasting = {name: {"duration": 100.0, "subset": "test", "annotations": []} for name in ("a", "b")}
+    truth.write_text(json.dumps({"database": lasting}))
+    options = ["--nms", "gaussian:0.75:0.5:0.25", "--durations", truth]
+    command(monkeypatch, "postprocess", results, out, *options)
+    kept = {row[:4]: row[4] for row in rows(out)}
+    # Both 4 s long in the same class, tIoU 0.6 above 0.51.
+    assert kept[("a", "run", 1, 5)] == pytest.approx(0.8 * np.exp(-0.36 / 0.75))
+
+
 def test_fuse_files(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, out = tmp_path / "other.csv", tmp_path / "fused.json"
     other.write_text("video,label,start,end,score\na,run,0,4,0.3\nc,run,2,3,0.4\n")
@@ -110,6 +122,7 @@ def test_fuse_class_scores(
         (["postprocess", "{results}", "{out}", "--nms", "hrd:0.5"], "did you mean 'hard'"),
         (["postprocess", "{results}", "{out}", "--voting", "2"], "voting is 2.0"),
         (["postprocess", "{out}", "{out}"], "no such file"),
+        (["postprocess", "{results}", "{out}", "--nms", "gaussian:0.7:0.6:0.2"], "a: its duration is not known"),
         (["fuse", "{results}", "--out", "{out}"], "nothing to fuse it with"),
         (["fuse", "{results}", "--out", "{out}", "--weights", "1", "2"], "2 for 1 files"),
         (["fuse", "{results}", "--out", "{out}", "--class-scores", "{results}"], "video a: scores are a list"),

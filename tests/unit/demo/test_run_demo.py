@@ -12,12 +12,16 @@ from untrimmed.demo.settings import WorldSettings
 SMALL = WorldSettings(seed=3, training=3, validation=1, test=2, duration=(20.0, 24.0), size=(96, 80))
 
 
-@pytest.mark.parametrize("method", ["vsgn", "basnet+acgnet"])
+@pytest.mark.parametrize("method", ["vsgn", "basnet+acgnet", "bmn"])
 def test_the_whole_way(tmp_path: Path, method: str) -> None:
     said: list[str] = []
     result = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), processes=1, say=said.append, world=SMALL)
     assert result.report == tmp_path / method / "report.html"
     assert (result.report.parent / "summary.json").is_file()
-    assert any("cutting" in line for line in said) == (method != "vsgn")
+    assert any("cutting" in line for line in said) == (method == "basnet+acgnet")
+    # Proposals are scored as if there were one class, and so is what they are compared with.
+    for scores in (result.evaluation, result.linear):
+        assert (scores.classes == ("any label",)) == (method == "bmn")
+    assert result.linear.mAP.max() > 0
     again = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), world=SMALL)
     assert again.evaluation.to_dict() == result.evaluation.to_dict()

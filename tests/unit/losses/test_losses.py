@@ -17,11 +17,11 @@ from untrimmed.losses.classification import (
     sigmoid_term,
     softmax_term,
 )
-from untrimmed.losses.regression import giou_term
+from untrimmed.losses.regression import banded_terms, giou_term
 
 
 def value(*terms: Term) -> float:
-    return float(total({str(index): term for index, term in enumerate(terms)}))
+    return float(total({str(index): term for index, term in enumerate(terms)}).detach())
 
 
 def bmn_formula(p: Tensor, labels: Tensor) -> float:
@@ -136,3 +136,45 @@ def test_giou_term_has_no_gradient_outside_the_mask_and_none_that_is_not_finite(
 def test_total_divides_by_one_at_least() -> None:
     terms = {"a": Term(torch.tensor(6.0), 3, 0.5), "b": Term(torch.tensor(0.0), torch.tensor(0))}
     assert float(total(terms)) == 1.0
+
+
+def drawn_on_average(
+    losses: Tensor, targets: Tensor, mask: Tensor, edges: tuple[float, float], shares: list[int]
+) -> float:
+    """The mean loss of so many draws from each band that chance no longer matters: each element of a band counts its
+    share over the size of the band."""
+    low, high = edges
+    bands: list[list[float]] = [[], [], []]
+    for loss, target, there in zip(losses.tolist(), targets.tolist(), mask.tolist(), strict=True):
+        if there:
+            bands[0 if target <= low else 1 if target <= high else 2].append(loss)
+    means = [sum(band) / len(band) if band else 0.0 for band in bands]
+    return sum(share * mean for share, mean in zip(shares, means, strict=True)) / sum(shares)
+
+
+@pytest.mark.parametrize("shares", [[1, 1, 1], [2, 1, 1]])
+def test_bands_count_alike_however_many_they_hold(shares: list[int]) -> None:
+    make = torch.Generator().manual_seed(3)
+    targets = (torch.rand(200, generator=make, dtype=torch.float64) ** 3 * 10).round() / 10  # many on the edges
+    losses = torch.rand(200, generator=make, dtype=torch.float64)
+    mask = torch.rand(200, generator=make) > 0.2
+    terms = banded_terms(losses, targets, mask, edges=(0.3, 0.7), shares=shares, weight=5.0)
+    assert sum(int(term.count) for term in terms) == int(mask.sum())
+    assert value(*terms) == pytest.approx(5 * drawn_on_average(losses, targets, mask, (0.3, 0.7), shares))
+
+
+def test_bands_may_be_added_over_batches_and_be_empty() -> None:
+    targets, losses = torch.tensor([0.0, 0.1, 0.5, 0.2]), torch.tensor([1.0, 3.0, 5.0, 2.0], requires_grad=True)
+    mask = torch.tensor([True, True, True, False])
+    whole = banded_terms(losses, targets, mask, edges=(0.3, 0.7), shares=(1, 1, 2))
+    assert [float(term.sum.detach()) for term in whole] == [4.0, 5.0, 0.0]
+    assert [int(term.count) for term in whole] == [2, 1, 0]
+    halves = [
+        banded_terms(losses[part], targets[part], mask[part], edges=(0.3, 0.7), shares=(1, 1, 2))
+        for part in (slice(0, 1), slice(1, 4))
+    ]
+    added = [Term(one.sum + other.sum, one.count + other.count, one.weight) for one, other in zip(*halves, strict=True)]
+    assert value(*added) == pytest.approx(value(*whole))
+    total({str(i): term for i, term in enumerate(whole)}).backward()
+    assert losses.grad is not None
+    assert losses.grad.tolist() == pytest.approx([0.125, 0.125, 0.25, 0.0])

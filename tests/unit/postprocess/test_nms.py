@@ -24,14 +24,15 @@ METHODS: list[dict[str, Any]] = [
     {"method": "linear", "threshold": 0.0},
     {"method": "gaussian", "sigma": 0.5},
     {"method": "gaussian", "sigma": 0.05},
+    {"method": "gaussian", "sigma": 0.4, "threshold": 0.3},
 ]
-names = [f"{method['method']}-{method.get('threshold', method.get('sigma'))}" for method in METHODS]
+names = ["-".join(str(value) for value in method.values()) for method in METHODS]
 
 
 def factor(overlap: float, method: str, threshold: float | None = None, sigma: float | None = None) -> float:
     if method == "gaussian":
         assert sigma is not None
-        return math.exp(-overlap * overlap / sigma)
+        return math.exp(-overlap * overlap / sigma) if overlap > (threshold or 0.0) else 1.0
     assert threshold is not None
     if not overlap > threshold:
         return 1.0
@@ -176,6 +177,29 @@ def test_groups_equal_the_definition(
     assert rows.dtype == np.int64
 
 
+@settings(max_examples=100, deadline=None)
+@given(candidates(), st.randoms(use_true_random=False), st.sampled_from([None, 0.1]), st.sampled_from([None, 2]))
+def test_a_threshold_of_each_candidate_holds_when_it_is_picked(
+    world: tuple[np.ndarray, ...], random: Any, floor: float | None, keep: int | None
+) -> None:
+    segments, scores, _ = world
+    cuts = [random.choice([0.0, 0.2, 0.5, 1.0]) for _ in scores]
+    rows, kept = nms(segments, scores, method="gaussian", threshold=cuts, sigma=0.3, floor=floor, keep=keep)
+    current = [float(score) for score in scores]
+    live = [i for i in range(len(current)) if floor is None or current[i] >= floor]
+    expected: list[int] = []
+    while live and (keep is None or len(expected) < keep):
+        best = max(live, key=lambda i: (current[i], -i))
+        live.remove(best)
+        expected.append(best)
+        for i in live:
+            overlap = tiou_scalar(*segments[best], *segments[i])
+            current[i] *= math.exp(-overlap * overlap / 0.3) if overlap > cuts[best] else 1.0
+        live = [i for i in live if floor is None or current[i] >= floor]
+    assert rows.tolist() == expected
+    np.testing.assert_allclose(kept, [current[i] for i in expected], rtol=0, atol=1e-12)
+
+
 @settings(max_examples=60, deadline=None)
 @given(candidates(), st.sampled_from([0.0, 0.3, 0.7, 1.0]))
 def test_hard_suppression_of_what_is_left_changes_nothing(world: tuple[np.ndarray, ...], threshold: float) -> None:
@@ -316,6 +340,10 @@ def test_hard_suppression_takes_scores_of_any_sign() -> None:
         ({"sigma": 0.5}, "hard NMS has no sigma"),
         ({"method": "gaussian", "threshold": None}, "gaussian NMS needs a sigma"),
         ({"method": "gaussian", "threshold": None, "sigma": 0}, "sigma is 0, expected"),
+        ({"method": "gaussian", "sigma": 0.5, "threshold": 1.5}, "threshold is 1.5, expected a tIoU"),
+        ({"method": "gaussian", "sigma": 0.5, "threshold": [0.5, 0.5]}, r"one, or one for each of the 1 candidates"),
+        ({"method": "gaussian", "sigma": 0.5, "threshold": [math.nan]}, "threshold of row 0 is nan"),
+        ({"threshold": [0.5]}, r"threshold is \[0.5\]"),
         ({"method": "linear", "scores": [-0.1]}, "linear soft-NMS: score of row 0 is -0.1"),
         ({"keep": 0}, "keep is 0, expected a whole number"),
         ({"keep": 2.5}, "keep is 2.5"),

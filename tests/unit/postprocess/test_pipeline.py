@@ -87,7 +87,7 @@ def test_one_video_takes_the_documented_steps(settings: PostProcess) -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from(SETTINGS))
 def test_all_videos_equal_each_alone(seed: int, count: int, settings: PostProcess) -> None:
     given = detections(seed, count)
-    got = apply(given, settings, lambda text: None)
+    got = apply(given, settings, note=lambda text: None)
     assert (got.video_ids, got.labels) == (given.video_ids, given.labels)
     parts = []
     for index, video_id in enumerate(given.video_ids):
@@ -157,6 +157,40 @@ def test_what_is_per_window_is_refused_where_windows_are_not_known() -> None:
         apply(detections(1), IN_WINDOWS)
 
 
+BSN = PostProcess(nms=(Nms("gaussian", sigma=0.75, threshold=0.65, rise=0.25, class_wise=False),), keep=None)
+
+
+def test_a_threshold_that_rises_with_length() -> None:
+    # Of 100 s: 10 s long, the threshold is 0.675, and tIoU 0.7 decays; 90 s long, it is 0.875, and tIoU 0.8 does not.
+    segments = [[0, 10], [0, 7], [10, 100], [10, 82]]
+    scores = [0.9, 0.8, 0.85, 0.6]
+    kept = process(segments, scores, None, BSN, duration=100.0)
+    assert kept.rows.tolist() == [0, 2, 3, 1]
+    np.testing.assert_allclose(kept.scores, [0.9, 0.85, 0.6, 0.8 * np.exp(-0.49 / 0.75)], atol=1e-15)
+    # Of 1000 s even the longest is short, and both decay.
+    assert process(segments, scores, None, BSN, duration=1000.0).scores[-1] == pytest.approx(0.6 * np.exp(-0.64 / 0.75))
+
+
+def test_durations_are_those_of_each_video() -> None:
+    one = [("jump", 0, 10, 0.9), ("jump", 0, 7.7, 0.8)]
+    given = Detections.of([(video, *row) for video in ("short", "long") for row in one])
+    kept = apply(given, BSN, {"short": 10.0, "long": 1000.0})
+    alone = [
+        process([[0, 10], [0, 7.7]], [0.9, 0.8], None, BSN, duration).scores.tolist() for duration in (10.0, 1000.0)
+    ]
+    assert [kept.of_video(video).scores.tolist() for video in ("short", "long")] == alone
+    assert alone[0] == [0.9, 0.8]
+    assert alone[1] != alone[0]
+
+
+@pytest.mark.parametrize(("durations", "said"), [({}, "not known"), ({"a": None}, "not known"), ({"a": 0.0}, "0.0")])
+def test_a_duration_that_is_needed_and_missing_is_named(durations: dict[str, float | None], said: str) -> None:
+    given = Detections.of([("a", "jump", 0, 4, 0.9)])
+    with pytest.raises(InputError, match=f"a: its duration is {said}"):
+        apply(given, BSN, durations)
+    assert len(apply(given, PostProcess(), durations)) == 1
+
+
 def test_labels_may_be_absent_and_input_is_left_alone() -> None:
     segments, scores = np.array([[0.0, 4.0], [0.5, 4.5]]), np.array([0.5, 0.9])
     before = segments.copy(), scores.copy()
@@ -184,19 +218,19 @@ def test_what_a_limit_of_candidates_leaves_out_is_said() -> None:
     with pytest.warns(CandidatesWarning, match="full: 4 of 7 candidates left out before suppression .the limit is 3."):
         assert len(apply(given, settings)) == 4
     told: list[str] = []
-    apply(given, settings, told.append)
-    apply(given, PostProcess(floor=0.2, candidates=7, nms=()), told.append)
-    apply(given, PostProcess(floor=0.2, nms=()), told.append)
-    apply(Detections.empty((), ()), settings, told.append)
+    apply(given, settings, note=told.append)
+    apply(given, PostProcess(floor=0.2, candidates=7, nms=()), note=told.append)
+    apply(given, PostProcess(floor=0.2, nms=()), note=told.append)
+    apply(Detections.empty((), ()), settings, note=told.append)
     assert len(told) == 1
     many = Detections.of([(f"v{i}", "jump", j, j + 1, 0.5) for i in range(8) for j in range(4)])
-    apply(many, settings, told.append)
+    apply(many, settings, note=told.append)
     assert told[1].count("1 of 4 candidates") == 5
     assert told[1].endswith("and likewise in 3 more videos")
 
 
 def test_dict_round_trip() -> None:
-    for settings in [*SETTINGS, VSGN_THUMOS14, IN_WINDOWS]:
+    for settings in [*SETTINGS, VSGN_THUMOS14, IN_WINDOWS, BSN]:
         assert PostProcess.from_dict(settings.to_dict()) == settings
     assert PostProcess.from_dict({}) == PostProcess()
     assert PostProcess.from_dict({"nms": []}).nms == ()
@@ -218,6 +252,8 @@ def test_short_form() -> None:
     assert Nms.of("hard:0.7:+1") == Nms("hard", threshold=0.7, extend=1.0)
     assert Nms.of("linear:0.3:+0.5:agnostic") == Nms.of("linear:0.3:agnostic:+0.5")
     assert Nms.of("linear:0.3:agnostic:+0.5") == Nms("linear", threshold=0.3, class_wise=False, extend=0.5)
+    assert Nms.of("gaussian:0.75:0.65") == Nms("gaussian", sigma=0.75, threshold=0.65)
+    assert Nms.of("gaussian:0.75:0.65:0.25:agnostic") == BSN.nms[0]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +268,9 @@ def test_short_form() -> None:
         ("hard:0.4:+x", "'0.4:\\+x' holds no number"),
         ("hard:x", "'x' holds no number"),
         ("hard:2", "threshold is 2.0"),
+        ("gaussian:0.5:0.6:0.3:0.1", "expected gaussian:NUMBER"),
+        ("gaussian:0.5:0.8:0.3", r"threshold \+ rise is 1.1"),
+        ("gaussian:agnostic", "expected gaussian:NUMBER"),
     ],
 )
 def test_bad_short_form(text: str, message: str) -> None:
@@ -254,6 +293,10 @@ def test_bad_short_form(text: str, message: str) -> None:
             "per window after one per video",
         ),
         ({"nms": [{"method": "hard", "threshold": 0.5, "extend": "one"}]}, "extend is 'one'"),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "rise": 0.1}]}, "only gaussian NMS with a threshold has one"),
+        ({"nms": [{"method": "gaussian", "sigma": 0.5, "rise": 0.1}]}, "only gaussian NMS with a threshold has one"),
+        ({"nms": [{"method": "gaussian", "threshold": 0.5}]}, "gaussian NMS needs a sigma"),
+        ({"nms": [{"method": "hard", "threshold": 0.5, "sigma": 0.5}]}, "hard NMS has no sigma"),
         ({"floor": "low"}, "floor is 'low'"),
         ({"max_length": 0}, "max_length is 0"),
         ({"candidates": 0}, "candidates is 0"),

@@ -282,5 +282,46 @@ def test_the_state_of_every_phase_is_kept() -> None:
     assert all(torch.equal(*pair) for pair in zip(models[0].parameters(), models[1].parameters(), strict=True))
 
 
+class OneAfterTheOther(TwoParts):
+    """Likewise, but the second part learns when the first has."""
+
+    def phases(self, epoch: float) -> list[Phase]:
+        return [
+            Phase(list(self.first.parameters()), {"a": 1.0}.get, (0.0, 2.0)),
+            Phase(list(self.second.parameters()), {"b": 1.0}.get, (2.0, math.inf)),
+        ]
+
+
+def test_a_phase_takes_place_within_its_span_and_has_its_own_schedule() -> None:
+    torch.manual_seed(0)
+    model = OneAfterTheOther()
+    optim = OptimSettings(name="sgd", lr=0.1, momentum=0, schedule="cosine", weight_decay=0)
+    step = AlternatingStep(model, TrainSettings(epochs=6, optim=optim))
+    batch = make_batch(2, 4)
+
+    def moved(epoch: float) -> list[bool]:
+        before = [deepcopy(part.state_dict()) for part in (model.first, model.second)]
+        step([batch], epoch)
+        return [
+            any(not torch.equal(old[name], value) for name, value in part.state_dict().items())
+            for old, part in zip(before, (model.first, model.second), strict=True)
+        ]
+
+    assert moved(0.0) == [True, False]
+    assert moved(1.9) == [True, False]
+    assert moved(2.0) == [False, True]
+    rates = [each.optimizer.param_groups[0]["lr"] for each in step.steps]
+    # The first near the end of its two epochs, the second at the beginning of its four.
+    assert rates == pytest.approx([0.1 * 0.5 * (1 + math.cos(math.pi * 0.95)), 0.1])
+    assert moved(4.0) == [False, True]
+    assert step.steps[1].optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert step([batch], 5.0).keys() == {"b", "loss", "gradient_norm"}
+
+
+def test_a_phase_that_would_never_come_is_refused() -> None:
+    with pytest.raises(InputError, match=r"train\.epochs is 2: a part of the method is trained from epoch 2 on"):
+        AlternatingStep(OneAfterTheOther(), TrainSettings(epochs=2))
+
+
 def test_a_model_without_phases_takes_one_gradient() -> None:
     assert isinstance(make_step(nn.Linear(1, 1), TrainSettings()), GradientStep)

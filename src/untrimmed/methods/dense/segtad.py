@@ -222,7 +222,8 @@ class ProposalNetwork(nn.Module):
 def _proposals(steps: int, config: Config, device: torch.device) -> tuple[ProposalGrid, AlignPattern, AlignPattern]:
     grid = ProposalGrid(steps, config.grid_step, config.max_proposal, device)
     both = (config.bins, config.semantic_bins)
-    return grid, *(AlignPattern(grid.segments, bins, config.context, config.bin_samples) for bins in both)
+    steps_of, means_of = (AlignPattern(grid.segments, bins, config.context, config.bin_samples) for bins in both)
+    return grid, steps_of, means_of
 
 
 class SegTAD(nn.Module):
@@ -265,12 +266,12 @@ class SegTAD(nn.Module):
         """What :meth:`forward` gives in evaluation, with what depends on the mask alone computed before. All shapes
         follow from those of the arguments, so the network can be recorded."""
         features, raw = self._look(batch)
-        patterns = (
+        steps_of, means_of = (
             AlignPattern.of(*(wiring[name] for name in ("first", "shape_of", offsets, weights)))
             for offsets, weights in (("offsets", "weights"), ("mean_offsets", "mean_weights"))
         )
         rest = (wiring[name] for name in ("length", "owner", "indices", "valid"))
-        logits = self.pdn(features, batch.mask, Wires(*patterns, *rest))
+        logits = self.pdn(features, batch.mask, Wires(steps_of, means_of, *rest))
         scores = torch.cat((logits, logits.new_zeros(1, 2)))[wiring["place"]]
         return {**raw, "scores": scores.movedim(-1, 1)}
 
@@ -369,7 +370,7 @@ class SegTAD(nn.Module):
         """What the terms are divided by in training: steps, those whose class is known, and the proposals that are
         sampled, by the random numbers that :meth:`loss` draws for the batch."""
         mask, (instances, truth) = batch.mask, self._truth(batch)
-        grid, _ = self._proposals(mask)
+        grid = self._proposals(mask)[0]
         sampled = len(self._sample(grid, grid.present(mask), *self._overlaps(grid, instances)))
         counts: dict[str, Tensor | float] = dict.fromkeys(("start", "end"), mask.sum())
         counts |= {"overlap": sampled, "action": sampled}

@@ -41,7 +41,6 @@ enhanced features, which are what the attention sees.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -52,7 +51,7 @@ from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
-from untrimmed.layers.activation import masked_mean
+from untrimmed.layers.activation import masked_mean, smoothed
 from untrimmed.layers.conv import masked
 from untrimmed.layers.curve_segments import Cut, Found, Scoring, occurring, proposals
 from untrimmed.losses import Term
@@ -345,15 +344,3 @@ class DGAM(nn.Module):
         attention = torch.stack([said["attention"] for said in streams]).mean(0)
         seen = [said["attention"][:, None] * said["activations"][:, : self.classes].softmax(1) for said in streams]
         return number_curves(torch.stack(seen).mean(0), attention, batch.mask)
-
-
-def smoothed(curves: Tensor, mask: Tensor, sigma: float) -> Tensor:
-    """Curves (B, K, T) smoothed by a Gaussian of ``sigma`` steps, over the steps of the mask (B, T) only."""
-    reach = math.ceil(3 * sigma)
-    place = torch.arange(-reach, reach + 1, device=curves.device, dtype=curves.dtype)
-    kernel = (-(place / sigma).square() / 2).exp()[None, None]
-    weights = mask.to(curves.dtype)[:, None]
-    batch, classes, steps = curves.shape
-    summed = F.conv1d((curves * weights).reshape(batch * classes, 1, steps), kernel, padding=reach)
-    share = F.conv1d(weights, kernel, padding=reach).clamp(min=torch.finfo(curves.dtype).eps)
-    return summed.view(batch, classes, steps) / share * weights

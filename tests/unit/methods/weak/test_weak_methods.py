@@ -11,10 +11,11 @@ from torch import Tensor
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.errors import InputError
+from untrimmed.layers.activation import smoothed
 from untrimmed.losses import total
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.weak.basnet import BaSNet
-from untrimmed.methods.weak.dgam import DGAM, smoothed
+from untrimmed.methods.weak.dgam import DGAM
 from untrimmed.methods.weak.um import UM
 from untrimmed.timemap import TimeMap
 from untrimmed.training.optim import AlternatingStep, make_step
