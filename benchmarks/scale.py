@@ -39,7 +39,7 @@ from untrimmed.formats import write_annotations
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.pipeline import recipe
-from untrimmed.pipeline.train import open_parts
+from untrimmed.pipeline.run_data import open_parts
 from untrimmed.training.optim import AlternatingStep, GradientStep, Step, make_step
 from untrimmed.training.processes import ALONE, Processes, joined
 from untrimmed.training.settings import OptimSettings, TrainSettings

@@ -24,7 +24,8 @@ from untrimmed.layers.segmentation import frame_labels
 from untrimmed.methods.plugins.acgnet import ACGNet, row_normalised
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import Detector, load_model
-from untrimmed.pipeline.train import CONFIG_FILE, Parts, open_parts
+from untrimmed.pipeline.run_data import Parts, open_parts
+from untrimmed.pipeline.train import CONFIG_FILE
 
 
 def main() -> None:

@@ -28,7 +28,8 @@ from untrimmed.layers.proposal_grid import ProposalGrid
 from untrimmed.methods.dense.segtad import Config
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import Detector, load_model
-from untrimmed.pipeline.train import CONFIG_FILE, detect_all, open_parts
+from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.train import CONFIG_FILE, detect_all
 from untrimmed.segments import tiou
 from untrimmed.types import Annotations
 

@@ -32,8 +32,9 @@ from untrimmed.evaluation.recall import average_recall
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import best_device
+from untrimmed.pipeline.run_data import open_parts
 from untrimmed.pipeline.train import detect_all as detect
-from untrimmed.pipeline.train import open_parts, score, train
+from untrimmed.pipeline.train import score, train
 from untrimmed.types import Annotations, Detections, Instances
 
 RESULTS = Path(__file__).parent / "results"

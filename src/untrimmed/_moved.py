@@ -12,7 +12,7 @@ from typing import Any, cast
 
 PLACES: dict[str, tuple[str, ...]] = {
     "untrimmed.cli.sources": ("untrimmed.pipeline.sources",),
-    "untrimmed.cluster": ("untrimmed.pipeline.cluster",),
+    "untrimmed.cluster": ("untrimmed.pipeline.cluster", "untrimmed.pipeline.detect"),
     "untrimmed.cutting": ("untrimmed.pipeline.cut",),
     "untrimmed.export": ("untrimmed.pipeline.export",),
     "untrimmed.extract": ("untrimmed.pipeline.extract", "untrimmed.pipeline.extract_job"),
@@ -32,7 +32,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "untrimmed.methods.vsgn": ("untrimmed.methods.dense.vsgn",),
     "untrimmed.recipe": ("untrimmed.pipeline.recipe",),
     "untrimmed.run_report": ("untrimmed.pipeline.run_report",),
-    "untrimmed.runs": ("untrimmed.pipeline.train",),
+    "untrimmed.runs": ("untrimmed.pipeline.train", "untrimmed.pipeline.run_data"),
 }
 """Old module -> the modules that have its names now."""
 

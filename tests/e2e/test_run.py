@@ -22,8 +22,9 @@ import untrimmed
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations
 from untrimmed.pipeline.recipe import Recipe, load
+from untrimmed.pipeline.run_data import open_parts
 from untrimmed.pipeline.run_report import write_run_report
-from untrimmed.pipeline.train import open_parts, train
+from untrimmed.pipeline.train import train
 from untrimmed.training.checkpoint import load_state, save_state
 from untrimmed.types import Annotations, Instances, Video
 

@@ -19,8 +19,9 @@ from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.pipeline.detector import load_model
 from untrimmed.pipeline.recipe import Recipe, recipe_of
+from untrimmed.pipeline.run_data import open_parts
 from untrimmed.pipeline.run_report import write_run_report
-from untrimmed.pipeline.train import open_parts, train
+from untrimmed.pipeline.train import train
 from untrimmed.types import Annotations, Instances, Video
 
 CLASSES, CHANNELS, LENGTH = ("jump", "run", "spin"), 8, 60

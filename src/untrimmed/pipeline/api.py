@@ -17,9 +17,8 @@ from untrimmed.errors import InputError
 from untrimmed.formats import check_results_target, write_detections
 from untrimmed.pipeline import extract as extraction
 from untrimmed.pipeline import train as training
-from untrimmed.pipeline.cluster import detect_one
-from untrimmed.pipeline.detector import Detector, best_device, collect, load_model
-from untrimmed.pipeline.export import load_onnx
+from untrimmed.pipeline.detect import detect_one, in_order, open_detector
+from untrimmed.pipeline.detector import Detector, best_device
 from untrimmed.pipeline.extract_job import Outcome, Progress
 from untrimmed.pipeline.recipe import Recipe, load, recipe_of
 from untrimmed.pipeline.run_report import write_run_report
@@ -99,10 +98,8 @@ def detect(
     Warns:
         VideoWarning: naming each source that cannot be read, or only in part.
     """
-    if not isinstance(model, Detector):
-        onnx = Path(model).suffix == ".onnx"
-        model = load_onnx(model) if onnx else load_model(model, best_device(device))
-    detector = model.keeping(keep) if keep else model
+    detector = model if isinstance(model, Detector) else open_detector(Path(model), device)
+    detector = detector.keeping(keep) if keep else detector
     if isinstance(sources, np.ndarray):
         detections = detector.detect(sources)
     else:
@@ -116,10 +113,9 @@ def detect(
                 warnings.warn(f"failed: {answer.failed}", VideoWarning, stacklevel=2)
             elif answer.problems:
                 warnings.warn(f"{video_id}: {'; '.join(answer.problems)}", VideoWarning, stacklevel=2)
-        read = {video_id: answer.found for video_id, answer in found.items() if answer.failed is None}
-        if not read:
+        if all(answer.failed is not None for answer in found.values()):
             raise InputError(f"none of the {len(files)} sources could be read: {next(iter(found.values())).failed}")
-        detections = collect(read.items(), detector.classes)
+        detections = in_order(found, list(files), detector)
     if out is not None:
         write_detections(detections, Path(out), extra=detector.results_extra)
     return detections

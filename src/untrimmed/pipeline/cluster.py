@@ -24,11 +24,8 @@ from typing import Any, NamedTuple
 from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.formats.feature_writer import FeatureWriter
-from untrimmed.pipeline.detector import Detector, best_device, load_model
-from untrimmed.pipeline.export import load_onnx
+from untrimmed.pipeline.detect import Detected, detect_one, open_detector
 from untrimmed.pipeline.extract_job import Job, Outcome, Progress, attempt, one_thread, reason_of
-from untrimmed.pipeline.proposals import with_file
-from untrimmed.pipeline.sources import problems_of
 
 LOCAL = "local"
 """The address that stands for a Ray of one's own on this machine."""
@@ -141,16 +138,6 @@ def extract_with_ray(
     return job.outcome
 
 
-class Detected(NamedTuple):
-    """What a worker found in a video: candidates after post-processing, its duration, and why it could be used only
-    in part; or why there is nothing."""
-
-    found: Any
-    duration: float | None
-    failed: str | None
-    problems: tuple[str, ...] = ()
-
-
 class _Detect:
     """Makes what detects in a source."""
 
@@ -158,25 +145,9 @@ class _Detect:
         self.model, self.keep, self.proposals = model, keep, proposals
 
     def __call__(self, device: str) -> Answer:
-        onnx = self.model.endswith(".onnx")
-        detector = load_onnx(self.model) if onnx else load_model(self.model, best_device(device))
-        detector = detector.keeping(self.keep) if self.keep else detector
-        detector = with_file(detector, Path(self.proposals)) if self.proposals else detector
+        proposals = Path(self.proposals) if self.proposals else None
+        detector = open_detector(Path(self.model), device, keep=self.keep, proposals=proposals)
         return lambda video_id, path: detect_one(detector, video_id, Path(path))
-
-
-def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
-    """The detections in one video, ``.npy`` file of features, or video of a folder of features. Whatever goes wrong
-    with one, the others go on."""
-    try:
-        features = detector.features_of(path, video_id)
-        notes: list[str] = []
-        ready = detector.ready_for(path, features, [video_id])
-        ((_, found),) = ready.stream(features, [video_id], note=notes.append)
-        problems = (*problems_of(features).get(video_id, ()), *notes)
-        return Detected(found, features.duration(video_id), None, problems)
-    except Exception as error:
-        return Detected(None, None, reason_of(error, f"{path}: " if path.is_file() else f"{path} ({video_id}): "))
 
 
 def detect_with_ray(

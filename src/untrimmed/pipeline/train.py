@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,26 +28,22 @@ import torch
 import yaml
 from torch import nn
 
-from untrimmed.data.dataset import LocalizationDataset, check_features
 from untrimmed.data.feed import WindowFeed
 from untrimmed.data.materialise import Standardise
-from untrimmed.data.proposals import ProposalSet
-from untrimmed.errors import InputError, nearest
+from untrimmed.errors import InputError
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.evaluation.any_label import without_labels
-from untrimmed.evaluation.text import counted
-from untrimmed.formats import read_annotations, write_detections
+from untrimmed.formats import write_detections
 from untrimmed.formats.curves import write_curves
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import write_json, write_text
-from untrimmed.grid import SnippetGrid
-from untrimmed.methods.catalog import family_of, make_method, of_family
+from untrimmed.methods.catalog import make_method
 from untrimmed.methods.weights import check_format
 from untrimmed.pipeline.detector import Detector, collect
 from untrimmed.pipeline.model_file import MODEL_FILE, TRAINED_ON
 from untrimmed.pipeline.proposals import Supply, identity, supply
-from untrimmed.pipeline.recipe import Recipe, rules_of, split
-from untrimmed.pipeline.sources import open_features
+from untrimmed.pipeline.recipe import Recipe, rules_of
+from untrimmed.pipeline.run_data import Parts, common_grid, open_parts, training_set, validates_on_test
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.postprocess.pipeline import say_left_out
 from untrimmed.training.loop import Training, Watcher
@@ -64,25 +60,6 @@ _ANEW = "remove the folder, or choose another with --out, and train again withou
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a recipe learns from: its subsets, features and classes.
-
-    Attributes:
-        truth: the annotations as they are in the file.
-        training, validation, test: the videos of each part, without the ignored labels.
-        features: of all of them.
-        classes: those of the training videos, sorted.
-    """
-
-    truth: Annotations
-    training: Annotations
-    validation: Annotations
-    test: Annotations
-    features: Features
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class RunResult:
     """What :func:`train` leaves behind: the detector, and, if there is a test subset, its detections and, if it has
     instances, their scores."""
@@ -91,77 +68,6 @@ class RunResult:
     detections: Detections | None
     evaluation: Evaluation | None
     metrics: dict[str, Any]
-
-
-def open_parts(recipe: Recipe) -> Parts:
-    """Read the annotations and open the features of a recipe.
-
-    Raises:
-        InputError: if a file, a subset, the features of a video or its class scores are missing, features do not fit
-            their video, or there is nothing to validate by.
-    """
-    truth = read_annotations(recipe.data.annotations)
-    parts = split(truth, recipe.data)
-    grid = recipe.data.grid.grid() if recipe.data.grid else None
-    wanted = Annotations.of({video.id: video for part in parts.values() for video in part}.values())
-    features = open_features(recipe.data.features, grid, wanted)
-    classes = parts["training"].video_labels
-    if not classes:
-        raise InputError(
-            f"{recipe.data.annotations}: the {len(parts['training'])} videos to train on have no instance of any class"
-        )
-    _expect_segments(parts["training"], recipe)
-    if recipe.train.select == "best" and _validates_on_test(recipe):
-        raise InputError(
-            "train.select=best would choose by the videos to test with: data.validation and data.test are both "
-            f"'{recipe.data.test}'; name another subset, hold training videos back "
-            "(data.validation={share: 0.2}), or take the last weights (train.select=last)"
-        )
-    if len(parts["validation"]) and not parts["validation"].instance_count:
-        raise InputError(
-            f"{recipe.data.annotations}: the {len(parts['validation'])} videos of data.validation have no instances to "
-            "validate by; name another subset, or data.validation=null does without"
-        )
-    _check_features(features, wanted)
-    if recipe.fusion is not None:
-        _check_class_scores(recipe.fusion.class_scores, parts)
-    return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
-
-
-def _expect_segments(training: Annotations, recipe: Recipe) -> None:
-    """Refuse labels without segments where they would be learned from as if nothing occurred."""
-    if family_of(recipe.method["name"]) == "weak":
-        return
-    blind = [video.id for video in training if set(video.video_labels) - set(video.instances.labels)]
-    if blind:
-        raise InputError(
-            f"{recipe.data.annotations}: labels without segments in {counted(len(blind), 'video')} to train on "
-            f"({', '.join(blind[:3])}{', ...' if blind[3:] else ''}): method {recipe.method['name']} would learn that "
-            "nothing occurs there; add their segments, give these videos another subset, or train one of "
-            f"{', '.join(of_family('weak'))}, which learn from labels alone"
-        )
-
-
-def _check_features(features: Features, videos: Annotations) -> None:
-    for video in videos:
-        features.window(video.id, 0, 0)  # opens the file, and so refuses one of another shape
-        check_features(video, features)
-
-
-def _check_class_scores(path: Path, parts: Mapping[str, Annotations]) -> None:
-    scored = read_class_scores(path)
-    for name in ("validation", "test"):
-        missing = [video_id for video_id in parts[name].videos if video_id not in scored]
-        if missing:
-            raise InputError(
-                f"{path}: fusion.class_scores: has no scores of {len(missing)} videos of data.{name}, such as "
-                f"'{missing[0]}': {nearest(missing[0], scored)}"
-            )
-
-
-def _validates_on_test(recipe: Recipe) -> bool:
-    # A video has one subset, and those held back are of the training subset, which no test video is in.
-    return recipe.data.test is not None and recipe.data.validation == recipe.data.test
 
 
 def train(
@@ -191,7 +97,7 @@ def train(
     """
     begun = time.time()
     parts = open_parts(recipe)
-    if _validates_on_test(recipe):
+    if validates_on_test(recipe):
         say(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
     if processes.first and not resume:
         _prepare(out)
@@ -205,7 +111,7 @@ def train(
     if recipe.data.standardise:
         measured = Standardise.measure(parts.features, parts.training.videos) if processes.first else None
         standardise = processes.of_first(measured)
-    dataset = _training_set(recipe, parts, standardise, proposals)
+    dataset = training_set(recipe, parts, standardise, proposals)
     say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
     detector = _untrained(recipe, parts, standardise, device)
     detector.proposals, detector.proposer = proposals, given.proposer
@@ -257,21 +163,6 @@ def _supply(recipe: Recipe, parts: Parts, out: Path, device: torch.device, say: 
     return supply(recipe, parts.truth, every, parts.features, out, device=device, say=say)
 
 
-def _training_set(
-    recipe: Recipe, parts: Parts, standardise: Standardise | None, proposals: ProposalSet | None
-) -> LocalizationDataset:
-    """The windows that are trained on."""
-    return LocalizationDataset(
-        parts.training,
-        parts.features,
-        recipe.windows.training,
-        parts.classes,
-        seed=recipe.train.seed,
-        standardise=standardise,
-        proposals=proposals,
-    )
-
-
 def _ids(training: Annotations) -> list[str]:
     """The videos, and the recordings that they are pieces of."""
     recordings = (video.extra.get("recording") for video in training)
@@ -283,7 +174,7 @@ def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, de
     options = dict(recipe.method)
     method = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).to(device)
     features = parts.features
-    grid = _common_grid(parts)
+    grid = common_grid(parts)
     return Detector(method, recipe, parts.classes, features.channels, standardise, features.backbone, grid)
 
 
@@ -374,8 +265,3 @@ def _make_deterministic(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
-
-
-def _common_grid(parts: Parts) -> SnippetGrid | None:
-    grids = {parts.features.grid(video_id) for video_id in parts.training.videos}
-    return grids.pop() if len(grids) == 1 else None

@@ -18,7 +18,7 @@ from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import StepDetections
-from untrimmed.pipeline import detector as inference
+from untrimmed.pipeline import detect as detection
 from untrimmed.pipeline.detector import Detector
 from untrimmed.pipeline.model_file import SIMULATED, TRAINED_ON
 from untrimmed.pipeline.recipe import recipe_of
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = Detector(
         EveryStep().eval(), recipe, ("act",), 2, None, {"name": "drawn", "simulated": True}, SnippetGrid(1, 1, 1)
     )
-    monkeypatch.setattr(inference, "load_model", lambda *_: made)
+    monkeypatch.setattr(detection, "load_model", lambda *_: made)
     for name in "abc":
         np.save(tmp_path / f"{name}.npy", np.linspace(0.1, 1, 12, dtype=np.float32).reshape(6, 2))
     return tmp_path
@@ -123,10 +123,10 @@ def test_what_was_found_before_ctrl_c_is_kept(folder: Path, monkeypatch: pytest.
 def test_candidates_that_are_left_out_before_suppression_are_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = inference.load_model("model")
+    made = detection.load_model("model")
     settings = replace(made.recipe.postprocess, candidates=4)
     few = replace(made, recipe=made.recipe.model_copy(update={"postprocess": settings}))
-    monkeypatch.setattr(inference, "load_model", lambda *_: few)
+    monkeypatch.setattr(detection, "load_model", lambda *_: few)
     said = detect(folder, names="a")
     assert "a: 2 of 6 candidates left out before suppression (the limit is 4)" in said.stderr
     with pytest.warns(CandidatesWarning, match="video: 2 of 6"):
@@ -134,7 +134,7 @@ def test_candidates_that_are_left_out_before_suppression_are_said(
 
 
 def test_videos_that_the_model_was_trained_on_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = inference.load_model("model")
+    made = detection.load_model("model")
     assert "the model does not say which videos it was trained on" in detect(folder).output
     assert formats.read_detections(folder / "found.json").trained_on is None
     made.training_info = {TRAINED_ON: ["b", "elsewhere"]}

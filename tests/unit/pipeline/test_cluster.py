@@ -25,11 +25,11 @@ from untrimmed.methods.catalog import make_method
 from untrimmed.pipeline.cluster import (
     _Worker,
     answers,
-    detect_one,
     detect_with_ray,
     device_of_workers,
     extract_with_ray,
 )
+from untrimmed.pipeline.detect import detect_one
 from untrimmed.pipeline.detector import Detector, load_model
 from untrimmed.pipeline.extract import extract, find_videos
 from untrimmed.pipeline.recipe import recipe_of

@@ -17,7 +17,7 @@ from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import StepDetections
-from untrimmed.pipeline.cluster import detect_one
+from untrimmed.pipeline.detect import detect_one
 from untrimmed.pipeline.detector import Detector, best_device
 from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.pipeline.windowed import WindowedNetwork

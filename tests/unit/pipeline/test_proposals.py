@@ -29,7 +29,7 @@ from untrimmed.grid import SnippetGrid
 from untrimmed.losses import Term
 from untrimmed.methods import catalog
 from untrimmed.methods.protocol import StepDetections
-from untrimmed.pipeline.cluster import detect_one
+from untrimmed.pipeline.detect import detect_one
 from untrimmed.pipeline.detector import Detector, load_model
 from untrimmed.pipeline.proposals import PROPOSALS_FILE, how_to_make, with_file
 from untrimmed.pipeline.recipe import DataSettings, Recipe, recipe_of
