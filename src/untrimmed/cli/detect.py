@@ -73,12 +73,10 @@ def detect(
     where = device if ray is None or model.suffix == ".onnx" else "cpu"
     detector = detection.open_detector(model, where, keep=keep, proposals=proposals)
     answers: Iterator[tuple[str, Detected]]
-    if ray is None:
-        answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
-    else:
-        options = {"device": device, "keep": keep, "proposals": proposals}
-        many = workers or os.cpu_count() or 1
-        answers = detect_with_ray(model, files, address=ray, workers=many, **options)  # type: ignore[arg-type]
+    answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
+    if ray is not None:
+        options = {"device": device, "keep": keep, "proposals": proposals, "workers": workers or os.cpu_count() or 1}
+        answers = detect_with_ray(model, files, address=ray, **options)  # type: ignore[arg-type]
     hidden = not console.is_terminal
     shown = track(answers, "detecting", total=len(files), console=console, transient=True, disable=hidden)
     done = detection.keep_writing(shown, list(files), detector, out)
@@ -88,23 +86,14 @@ def detect(
     most = detector.recipe.postprocess.keep
     if full := sum(len(answer.found.scores) == most for answer in found.values()):
         typer.echo(f"{full} of the videos have {most} detections, the most that are kept of each: --keep N keeps more")
-    if known := detection.training_note(detector, found):
-        typer.echo(known)
+    if note := detection.training_note(detector, found):
+        typer.echo(note)
     if subtitles is not None:
         write_detections(detections.select(detections.scores >= threshold), subtitles, "webvtt")
         typer.echo(f"subtitles: {subtitles}")
     if page is not None:
-        detection.write_page(
-            page,
-            detections,
-            files,
-            {name: answer.duration for name, answer in found.items() if answer.duration is not None},
-            title=f"Detections of {model}",
-            name=str(model),
-            notes=detection.page_notes(detector, found),
-            threshold=threshold,
-            embed=embed,
-        )
+        known = {name: answer.duration for name, answer in found.items() if answer.duration is not None}
+        detection.write_page(page, detections, files, known, detector, str(model), threshold=threshold, embed=embed)
         typer.echo(f"page: {page}")
     if len(found) < len(done):
         raise typer.Exit(1)

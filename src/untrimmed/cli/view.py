@@ -62,7 +62,6 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8765,
 ) -> None:
     """Write a page to look at detections, see why they err, and correct the truth: one file, no server needed."""
-    from untrimmed.evaluation.subsets import with_common_training
     from untrimmed.formats.io import write_text
     from untrimmed.report.media import link, video_files
     from untrimmed.report.viewer import render
@@ -75,16 +74,7 @@ def view(
     annotations, truth, rules = given.truth, given.truth_file, given.protocol
     if subset is not None and annotations is None:
         raise InputError(f"--subset {subset}: is a part of the truth; name the truth with --truth")
-    sets = [
-        _result_set(path, found, curves if path is results else None, name)
-        for path, found, name in zip(
-            places, with_common_training(given.detections), different_names(places), strict=True
-        )
-    ]
-    for one, place in zip(sets[1:], places[1:], strict=True):
-        check_common(results, sets[0].detections.video_ids, place, one.detections.video_ids)
-    if truth and annotations is not None:
-        check_common(results, (name for one in sets for name in one.detections.video_ids), truth, annotations.videos)
+    sets = _result_sets(places, given, curves)
     ids = tuple(dict.fromkeys(name for one in sets for name in one.detections.video_ids))
     every = [one.detections for one in sets]
     part = scored_part(annotations, every, rules, given.subset) if annotations is not None else None
@@ -118,6 +108,20 @@ def view(
         return
     write_text(out, written({name: link(file, out, embed=embed) for name, file in files.items()}))
     typer.echo(str(out))
+
+
+def _result_sets(places: Sequence[Path], given: Scored, curves: Path | None) -> list[ResultSet]:
+    """The results of each place, the first with its curves; they must be of the same videos as the truth."""
+    from untrimmed.evaluation.subsets import with_common_training
+
+    parts = zip(places, with_common_training(given.detections), different_names(places), strict=True)
+    sets = [_result_set(path, found, curves if path is places[0] else None, name) for path, found, name in parts]
+    for one, place in zip(sets[1:], places[1:], strict=True):
+        check_common(places[0], sets[0].detections.video_ids, place, one.detections.video_ids)
+    if given.truth_file and given.truth is not None:
+        names = (name for one in sets for name in one.detections.video_ids)
+        check_common(places[0], names, given.truth_file, given.truth.videos)
+    return sets
 
 
 def serve_page(

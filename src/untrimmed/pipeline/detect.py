@@ -125,10 +125,9 @@ def write_page(
     detections: Detections,
     files: Mapping[str, Path],
     durations: Mapping[str, float],
-    *,
-    title: str,
+    detector: Detector,
     name: str,
-    notes: Sequence[str],
+    *,
     threshold: float,
     embed: bool = False,
 ) -> None:
@@ -139,20 +138,20 @@ def write_page(
         detections: of all videos.
         files: id -> source; those that are videos are linked.
         durations: id -> seconds, where they are known.
-        title: of the page.
-        name: of the results.
-        notes: sentences that stand on top.
+        detector: that found them.
+        name: of the detector.
         threshold: score at which the page starts.
         embed: put the videos into the page.
     """
     linked = {video: link(file, page, embed=embed) for video, file in videos_among(files).items()}
-    sets = [ResultSet(detections, name)]
-    write_text(
-        page, render(sets, title=title, sources=linked, durations=durations, threshold=threshold, notes=list(notes))
+    known = training_note(detector, detections.video_ids)
+    notes = [SIMULATED] * detector.simulated + ([f"{known[0].upper()}{known[1:]}."] if known else [])
+    text = render(
+        [ResultSet(detections, name)],
+        title=f"Detections of {name}",
+        sources=linked,
+        durations=durations,
+        threshold=threshold,
+        notes=notes,
     )
-
-
-def page_notes(detector: Detector, video_ids: Iterable[str]) -> list[str]:
-    """The sentences that a page of detections starts with."""
-    known = training_note(detector, video_ids)
-    return [SIMULATED] * detector.simulated + ([f"{known[0].upper()}{known[1:]}."] if known else [])
+    write_text(page, text)

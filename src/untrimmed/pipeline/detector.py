@@ -27,7 +27,8 @@ from untrimmed.methods.protocol import Raw, needs_proposals
 from untrimmed.pipeline.model_file import TrainedModel, read_model
 from untrimmed.pipeline.sources import SourceReader, problems_of
 from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined, lasting, raw_of
-from untrimmed.postprocess.pipeline import PostProcess, left_out, process, say_left_out
+from untrimmed.postprocess.pipeline import left_out, process, say_left_out
+from untrimmed.postprocess.settings import PostProcess
 from untrimmed.types import Detections
 from untrimmed.video.decode import VideoWarning
 

@@ -28,7 +28,7 @@ from untrimmed.errors import InputError, nearest
 from untrimmed.evaluation.protocols import PROTOCOLS, Protocol, clean_lengths, clean_tious
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import method_config
-from untrimmed.postprocess.pipeline import PostProcess
+from untrimmed.postprocess.settings import PostProcess
 from untrimmed.training.settings import TrainSettings
 from untrimmed.types import Annotations
 

@@ -22,7 +22,8 @@ from untrimmed.formats.features import Features
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.pipeline.model_file import TrainedModel
-from untrimmed.postprocess.pipeline import PostProcess, entering, process_window
+from untrimmed.postprocess.pipeline import entering, process_window
+from untrimmed.postprocess.settings import PostProcess
 from untrimmed.timemap import TimeMap
 from untrimmed.training.terms import autocast
 from untrimmed.types import Video

@@ -2,7 +2,8 @@
 
 from untrimmed.postprocess.fusion import ClassScores, fuse, fuse_class_scores, read_class_scores
 from untrimmed.postprocess.nms import Picks, nms, vote
-from untrimmed.postprocess.pipeline import Kept, Nms, PostProcess, apply, process, process_window
+from untrimmed.postprocess.pipeline import Kept, apply, process, process_window
+from untrimmed.postprocess.settings import Nms, PostProcess
 
 __all__ = [
     "ClassScores",

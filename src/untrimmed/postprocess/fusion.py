@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from untrimmed.errors import InputError, nearest
 from untrimmed.formats.io import read_json
-from untrimmed.postprocess.nms import check_count, grouped, is_number
+from untrimmed.postprocess.checks import check_count, is_number
+from untrimmed.postprocess.nms import grouped
 from untrimmed.types import Detections
 
 ClassScores = Mapping[str, Mapping[str, float]]

@@ -8,13 +8,14 @@ modules, put together by :mod:`untrimmed.report.bundle`; :mod:`untrimmed.report.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
 from untrimmed.evaluation.protocols import Protocol
 from untrimmed.report import bundle
 from untrimmed.report.page import fragment, page
-from untrimmed.report.viewer_data import ResultSet, collect, to_json
+from untrimmed.report.viewer_data import Content, ResultSet, collect, to_json
 from untrimmed.types import Annotations
 
 __all__ = ["ResultSet", "render"]
@@ -102,14 +103,15 @@ def render(
         threshold=f"{index['threshold']:.3g}",
         several=len(index["videos"]) > 1,
     )
-    data = [Markup('<script type="application/json" id="index">{}</script>').format(to_json(index))]
-    data += [
-        Markup('<script type="application/json" id="video-{}">{}</script>').format(number, to_json(block))
-        for number, block in enumerate(content.blocks)
-    ]
-    data.append(
-        Markup('<script type="application/json" id="annotations">{}</script>').format(to_json(content.annotations))
-    )
     return page(
-        title, viewer, *sections, "\n".join(data), styles=bundle.styles(), script=bundle.script(), policy=POLICY
+        title, viewer, *sections, _data(content, index), styles=bundle.styles(), script=bundle.script(), policy=POLICY
     )
+
+
+def _data(content: Content, index: Mapping[str, Any]) -> str:
+    """What the page's script reads, as JSON in elements of its own."""
+    json = Markup('<script type="application/json" id="{}">{}</script>')
+    data = [json.format("index", to_json(index))]
+    data += [json.format(f"video-{number}", to_json(block)) for number, block in enumerate(content.blocks)]
+    data.append(json.format("annotations", to_json(content.annotations)))
+    return "\n".join(data)

@@ -21,7 +21,8 @@ from untrimmed.pipeline.detect import detect_one
 from untrimmed.pipeline.detector import Detector, best_device
 from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.pipeline.windowed import WindowedNetwork
-from untrimmed.postprocess.pipeline import PostProcess, process
+from untrimmed.postprocess.pipeline import process
+from untrimmed.postprocess.settings import PostProcess
 from untrimmed.video import VideoWriter
 from untrimmed.video.decode import VideoWarning
 
