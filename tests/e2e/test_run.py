@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 import untrimmed
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations
+from untrimmed.pipeline.detector import load_model
 from untrimmed.pipeline.recipe import Recipe, load
 from untrimmed.pipeline.run_data import open_parts
 from untrimmed.pipeline.run_report import write_run_report
@@ -57,6 +58,17 @@ def test_a_run_leaves_all_its_files_and_has_learnt(finished: Path) -> None:
     assert metrics["training"]["validation_mAP"] > 0.4
     assert len((finished / "log.jsonl").read_text().splitlines()) == 6
     assert "Average precision by protocol activitynet" in (finished / "report.html").read_text()
+
+
+def test_a_run_folder_is_scored_as_it_was_and_knows_what_it_was_trained_on(tiny: Path, finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    again = json.loads(run("evaluate", finished, "--json").stdout)
+    assert (again["mAP"], again["averages"]) == (metrics["test"]["mAP"], metrics["test"]["averages"])
+    training = sorted(video.id for video in read_annotations(tiny / "truth.json") if video.subset == "training")
+    assert read_detections(finished / "results.json").trained_on == tuple(training)
+    assert load_model(finished).trained_on == tuple(training)
+    assert again["training_videos"] is None  # none of them is among the test videos
+    assert "videos" not in metrics["training"]
 
 
 def test_a_class_agnostic_method_is_scored_as_if_there_were_one_class(tiny: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def graph(
 
 def _pictures(detector: Detector, features: Features, video: Video) -> list[Graphic]:
     """A picture of each window of a video and stream of the model."""
-    from untrimmed.report.timelines import lending
+    from untrimmed.report.plots import lending
 
     truth = [
         (start, end, label)

@@ -11,9 +11,8 @@ before one follows from a count over all detections that the thresholds share.
 A *weight* says how many copies of a video a bootstrap resample holds; copies of a detection stand next to each
 other in the order of scores. Without weights every video is there once.
 
-Detections of one class with equal scores stand in some order, which no rule gives and AP depends on. ``ties`` says
-which: that of the table, or true positives first or last of each group of equal scores, with the matching as it is.
-No order in which the same detections are true positives gives a higher, or a lower, AP than these two.
+Detections of one class with equal scores stand in some order, which no rule gives and AP depends on: that of the table.
+:func:`ap_range` says what another one could make of it.
 
 Departures from the official scorers are those of :mod:`untrimmed.evaluation.overlap`. A class of the truth without any
 detection has an AP of 0 and counts in the mean, as in both.
@@ -21,7 +20,7 @@ detection has an AP of 0 and counts in the mean, as in both.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -29,9 +28,6 @@ from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table
-
-Ties = Literal["as given", "right first", "right last"]
-"""How detections of one class with equal scores are ordered."""
 
 
 def average_precision(
@@ -41,7 +37,6 @@ def average_precision(
     positive: Bools | None = None,
     left_out: Bools | None = None,
     normalizer: float | None = None,
-    ties: Ties = "as given",
 ) -> Floats:
     """AP of every class at every threshold.
 
@@ -52,7 +47,6 @@ def average_precision(
         left_out: ``(T, D)`` or ``(D,)`` detections to treat as if they were not there, besides the dropped ones.
         normalizer: if given, precision is that of a class with this many instances at the same recall:
             ``r N / (r N + false positives)`` (AP_N of Hoiem et al., ECCV 2012, and DETAD).
-        ties: the order of equal scores.
 
     Returns:
         ``(T, K)`` in [0, 1]; NaN for a class without positive instance.
@@ -62,7 +56,7 @@ def average_precision(
     """
     everyone = np.ones((1, len(table.videos)), dtype=np.int32)
     ap: Floats = weighted_average_precision(
-        table, matching, everyone, positive=positive, left_out=left_out, normalizer=normalizer, ties=ties
+        table, matching, everyone, positive=positive, left_out=left_out, normalizer=normalizer
     )[0]
     return ap
 
@@ -75,7 +69,6 @@ def weighted_average_precision(
     positive: Bools | None = None,
     left_out: Bools | None = None,
     normalizer: float | None = None,
-    ties: Ties = "as given",
 ) -> Floats:
     """AP of every class at every threshold, for R weightings of the videos: see :func:`average_precision`.
 
@@ -100,10 +93,6 @@ def weighted_average_precision(
     wanted = np.ones(instances, dtype=bool) if positive is None else np.asarray(positive, dtype=bool)
     out = matching.dropped if left_out is None else matching.dropped | left_out
     start, place, right = _marked(table, matching, out, wanted)
-    if ties != "as given":
-        if (weights != 1).any():
-            raise InputError(f"{ties = } is for every video once, but there are weights")
-        place, right = _reordered(table, start, place, right, first=ties == "right first")
     weights = np.ascontiguousarray(weights, dtype=np.int32)
     rows = np.flatnonzero(wanted)
     areas: Floats = _areas(
@@ -118,6 +107,28 @@ def weighted_average_precision(
         0.0 if normalizer is None else float(normalizer),
     )
     return areas
+
+
+def ap_range(table: Table, matching: Matching) -> tuple[Floats, Floats]:
+    """AP with the true positives of each group of equal scores last, and first, the matching as it is.
+
+    No order in which the same detections are true positives gives a lower, or a higher, AP.
+
+    Returns:
+        Twice ``(T, K)`` in [0, 1], the lower first; NaN for a class without instance.
+    """
+    start, place, right = _marked(table, matching, matching.dropped, np.ones(len(table.instance_label), dtype=bool))
+    everyone = np.ones((1, len(table.videos)), dtype=np.int32)
+    positives = _positives(everyone, table.instance_video, table.instance_label, len(table.classes))
+    ends = []
+    for first in (False, True):
+        ordered = _reordered(table, start, place, right, first=first)
+        interpolated = table.protocol.rule == "activitynet"
+        area: Floats = _areas(
+            start, *ordered, table.video[table.order], table.class_start, everyone, positives, interpolated, 0.0
+        )
+        ends.append(area[0])
+    return ends[0], ends[1]
 
 
 def mean_ap(ap: Floats) -> Floats:

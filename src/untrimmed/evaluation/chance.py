@@ -90,7 +90,8 @@ def chances_of(
         characteristics: how many are looked at together, at least 1.
         seed: of the drawing.
     """
-    marked = (matching.instance >= 0).any(axis=0)[table.order]
+    found_any: Bools = np.any(matching.instance >= 0, axis=0)
+    marked = found_any[table.order]
     places = np.flatnonzero(marked)
     rows = table.order[places]
     ambiguous = table.ambiguous[table.order]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from untrimmed.errors import nearest
-from untrimmed.evaluation.ap import average_precision, mean_ap, tied
+from untrimmed.evaluation.ap import ap_range, mean_ap, tied
 from untrimmed.evaluation.overlap import Matching, Table
 from untrimmed.evaluation.protocols import tiou_name
 from untrimmed.evaluation.text import counted
@@ -100,7 +100,7 @@ def find_ties(table: Table, matching: Matching) -> Ties:
     number = int(tied(table).sum())
     if not number:
         return Ties(0, {})
-    ends = [mean_ap(average_precision(table, matching, ties=order)) for order in ("right last", "right first")]
+    ends = [mean_ap(ap) for ap in ap_range(table, matching)]
     return Ties(number, {tiou_name(t): (float(a), float(b)) for t, a, b in zip(matching.tious, *ends, strict=True)})
 
 

@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from untrimmed.formats.curves import Curves
-from untrimmed.report.plots import BLUE, ORANGE, PURPLE, RED, SKY, Graphic, Series
-from untrimmed.report.timelines import over_truth
+from untrimmed.report.plots import BLUE, ORANGE, PURPLE, RED, SKY, Graphic, Series, over_truth
 from untrimmed.types import Detections, Video
 
 COLORS = (PURPLE, BLUE, ORANGE, RED, SKY)

@@ -1,120 +1,70 @@
-"""Small figures as SVG text, drawn with matplotlib and cleaned so that they sit well in a page.
-
-Every function is pure: numbers in, a :class:`Graphic` out. A graphic exists in two forms. ``inline`` is for a page:
-text and axes take their colours from CSS variables (``--ink``, ``--faint``, ``--paper``), so that one figure serves
-a light and a dark page, the ids are prefixed with the figure's name, so that many figures can share a page, and the
-size is the page's choice. ``file`` stands alone: fixed colours on white and a size of its own.
-
-Text stays text (searchable, small files) in the reader's own sans-serif; it is laid out with the metrics of DejaVu
-Sans, which is wider than the fonts that replace it, so nothing overlaps where the reader has another one. Figures
-are 360 units wide: at one unit a pixel they fit a telephone, where the smallest text is 9 pixels high.
-
-The colours of data are those of Okabe and Ito (2008), which people with any common colour blindness tell apart; they
-are readable on white and on near-black.
-"""
+"""Small figures as SVG text: every function is pure, numbers in, a :class:`Graphic` out; see
+:mod:`untrimmed.report.drawing`."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-GREEN, BLUE, SKY, ORANGE, RED, PURPLE, GREY = (
-    "#009e73",
-    "#0072b2",
-    "#56b4e9",
-    "#e69f00",
-    "#d55e00",
-    "#cc79a7",
-    "#8c8f94",
+from untrimmed.report.drawing import (
+    BLUE,
+    FIGURE_WIDTH,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    RED,
+    SKY,
+    UPRIGHT,
+    Graphic,
+    Series,
+    drawing_area,
+    finished,
 )
 
-_INK, _FAINT, PAPER = "#24292f", "#d0d4d9", "#fffffe"
-_VARIABLES = {_INK: f"var(--ink, {_INK})", _FAINT: f"var(--faint, {_FAINT})", PAPER: f"var(--paper, {PAPER})"}
-_HALO = f"paint-order: stroke; stroke: {PAPER}; stroke-width: 4px; "
-_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-WIDTH, UPRIGHT = 360.0, 46.0
-_MANY_POINTS = 12
-_STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _INK,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.labelcolor": _INK,
-    "axes.labelsize": 10.5,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.8,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "untrimmed",
-    "text.color": _INK,
-    "text.parse_math": False,
-    "xtick.color": _INK,
-    "xtick.labelsize": 9.5,
-    "xtick.major.size": 0,
-    "ytick.color": _INK,
-    "ytick.labelsize": 9.5,
-    "ytick.major.size": 0,
-}
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "Graphic",
+    "Series",
+    "bars",
+    "lending",
+    "lines",
+    "lying_bars",
+    "over_truth",
+    "ranges",
+    "signed",
+    "stacked_bars",
+    "waterfall",
+]
 
-
-LEGEND: dict[str, Any] = {
+_LEGEND: dict[str, Any] = {
     "loc": "upper left",
     "bbox_to_anchor": (0, 1),
     "borderaxespad": 0,
     "borderpad": 0.3,
     "columnspacing": 1.4,
 }
+_MANY_POINTS = 12
 _DASHED = (0, (4, 3))
 _PALE = 0.45
 _LUCK = "by chance"
 _BESIDE = 0.4
 """How far right of the middle of a bar its range by luck stands."""
-
-
-@dataclass(frozen=True)
-class Graphic:
-    """A finished figure.
-
-    Args:
-        name: short name, of letters, digits and hyphens; prefix of its ids and stem of its file.
-        inline: ``<svg>`` element for a page, coloured through CSS variables.
-        file: content of an SVG file of its own.
-    """
-
-    name: str
-    inline: str
-    file: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line or one kind of bar: a name for the legend, its values in order, a colour (lying bars: one a value)."""
-
-    name: str
-    values: Sequence[float]
-    color: str | Sequence[str]
+_ROW = 0.11
+"""Height of a row of blocks, in units of an axis from 0 to 1."""
 
 
 def stacked_bars(
@@ -125,7 +75,7 @@ def stacked_bars(
     Args:
         series: values in percent, one a tick; NaN is drawn as nothing.
     """
-    with new_figure(210, left=UPRIGHT, legend=-(-len(series) // 2)) as (figure, axes):
+    with drawing_area(210, left=UPRIGHT, legend=-(-len(series) // 2)) as (figure, axes):
         below = [0.0] * len(ticks)
         for one in series:
             heights = [0.0 if math.isnan(value) else value for value in one.values]
@@ -133,8 +83,8 @@ def stacked_bars(
             below = [low + height for low, height in zip(below, heights, strict=True)]
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 100), xlim=(-0.6, len(ticks) - 0.4))
         axes.grid(False)
-        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=2, handlelength=1, handleheight=1)
-        return as_graphic(figure, name, title)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2, handlelength=1, handleheight=1)
+        return finished(figure, name, title)
 
 
 def bars(
@@ -158,22 +108,22 @@ def bars(
         chance: for each bar low and high of what it might be by luck, drawn beside it; NaN for none.
     """
     spans = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(ends[0])]
-    with new_figure(150, left=UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
+    with drawing_area(150, left=UPRIGHT, below=_rows(ticks), legend=1 if level else 0) as (figure, axes):
         known = [0.0 if math.isnan(value) else value for value in values]
         end = _end(1.18, [*known, level[1] if level else 0.0, *(high for _, _, high in spans)])
         axes.bar(range(len(ticks)), known, 0.62 if spans else 0.72, color=color)
-        handles = []
+        handles: list[Any] = []
         if level is not None:
-            handles.append(axes.axhline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0]))
+            handles.append(axes.axhline(level[1], color=INK, linestyle=_DASHED, linewidth=1.2, label=level[0]))
         if spans:
             places, low, high = zip(*spans, strict=True)
             beside = [place + _BESIDE for place in places]
             handles.append(axes.vlines(beside, low, high, color=GREY, linewidth=5, label=_LUCK))
         if handles:
-            figure.legend(handles=handles, **LEGEND, ncols=2)
+            figure.legend(handles=handles, **_LEGEND, ncols=2)
         words = ["none" if math.isnan(value) else f"{value:.1f}" for value in values]
         _upright(axes, ticks, known, words, end, xlabel, ylabel)
-        return as_graphic(figure, name, title)
+        return finished(figure, name, title)
 
 
 def waterfall(
@@ -185,14 +135,14 @@ def waterfall(
         ticks: one or more lines of text for each bar.
         parts: one a tick, finite, at least 0.
     """
-    with new_figure(165, left=UPRIGHT, below=_rows(ticks)) as (figure, axes):
+    with drawing_area(165, left=UPRIGHT, below=_rows(ticks)) as (figure, axes):
         tops = list(accumulate(parts))
         axes.bar(range(len(ticks)), parts, 0.72, [0.0, *tops[:-1]], color=color)
         starts = [place + 0.36 for place in range(len(ticks) - 1)]
-        axes.hlines(tops[:-1], starts, [start + 0.28 for start in starts], color=_INK, linewidth=0.8)
+        axes.hlines(tops[:-1], starts, [start + 0.28 for start in starts], color=INK, linewidth=0.8)
         words = [signed(part) for part in parts]
         _upright(axes, ticks, tops, words, _end(1.14, tops), xlabel, ylabel)
-        return as_graphic(figure, name, title)
+        return finished(figure, name, title)
 
 
 def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Graphic:
@@ -202,7 +152,7 @@ def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Se
         series: one or two bars for each label; values finite, may be negative. The second is pale.
     """
     each = 30 if len(series) == 1 else 42
-    with new_figure(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
+    with drawing_area(each * len(labels), left=_widest(labels), legend=1) as (figure, axes):
         every = [0.0, *(value for one in series for value in one.values)]
         span = _span(every)
         height = 0.66 if len(series) == 1 else 0.39
@@ -212,13 +162,13 @@ def lying_bars(name: str, title: str, labels: Sequence[str], series: Sequence[Se
             axes.barh(places, one.values, height, color=one.color, alpha=_PALE if number else 1.0)
             for place, value in zip(places, one.values, strict=True):
                 axes.text(max(value, 0.0) + 0.015 * span, place, signed(value), va="center_baseline", fontsize=9)
-        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.axvline(0, color=INK, linewidth=0.8)
         _lying(axes, labels, (min(0.0, min(every) - 0.05 * span), max(every) + 0.17 * span), xlabel)
         shades = [
             Patch(color=GREY, alpha=_PALE if number else 1.0, label=one.name) for number, one in enumerate(series)
         ]
-        figure.legend(handles=shades, **LEGEND, ncols=2)
-        return as_graphic(figure, name, title)
+        figure.legend(handles=shades, **_LEGEND, ncols=2)
+        return finished(figure, name, title)
 
 
 def ranges(
@@ -240,13 +190,21 @@ def ranges(
         chance: for each label low and high of where both might be by luck, drawn as a band behind; NaN for none.
     """
     bands = [(place, *ends) for place, ends in enumerate(chance or ()) if not math.isnan(sum(ends))]
-    with new_figure(44 * len(labels), left=_widest(labels), legend=2 if bands else 1) as (figure, axes):
+    with drawing_area(44 * len(labels), left=_widest(labels), legend=2 if bands else 1) as (figure, axes):
         places = list(range(len(labels)))
         if bands:
-            at, starts, ends = zip(*bands, strict=True)
-            widths = [end - start for start, end in zip(starts, ends, strict=True)]
-            axes.barh(at, widths, 0.3, starts, color=GREY, alpha=_PALE, linewidth=0, label=_LUCK)
-        axes.axvline(level[1], color=_INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
+            at, starts = [band[0] for band in bands], [band[1] for band in bands]
+            axes.barh(
+                at,
+                [end - start for _, start, end in bands],
+                0.3,
+                starts,
+                color=GREY,
+                alpha=_PALE,
+                linewidth=0,
+                label=_LUCK,
+            )
+        axes.axvline(level[1], color=INK, linestyle=_DASHED, linewidth=1.2, label=level[0])
         axes.hlines(places, [one[0] for one in low], [one[0] for one in high], color=GREY, linewidth=3)
         every = [level[1], *(one[0] for one in (*low, *high)), *(end for band in bands for end in band[1:])]
         span = _span(every)
@@ -258,12 +216,11 @@ def ranges(
             both = [(*left, inwards, "right"), (*right, -inwards, "left")]
             for value, bucket, shift, align in both if left != right else [(*left, 0.0, "center")]:
                 axes.text(value + shift, place - 0.2, f"{bucket} {value:.1f}", ha=align, fontsize=9)
-        least, most = min(one[0] for one in low), max(one[0] for one in high)
-        left = min(least - 0.25 * span, min(every) - 0.03 * span)
-        right = max(most + 0.25 * span, max(every) + 0.03 * span)
-        _lying(axes, labels, (left, right), xlabel)
-        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=2 if bands else 3)
-        return as_graphic(figure, name, title)
+        first = min(min(one[0] for one in low) - 0.25 * span, min(every) - 0.03 * span)
+        last = max(max(one[0] for one in high) + 0.25 * span, max(every) + 0.03 * span)
+        _lying(axes, labels, (first, last), xlabel)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=2 if bands else 3)
+        return finished(figure, name, title)
 
 
 def lines(
@@ -281,15 +238,84 @@ def lines(
         series: each as long as ``x``, finite.
     """
     few = len(x) <= _MANY_POINTS
-    with new_figure(170, left=UPRIGHT, legend=-(-len(series) // 3)) as (figure, axes):
+    with drawing_area(170, left=UPRIGHT, legend=-(-len(series) // 3)) as (figure, axes):
         for one, marker in zip(series, "osD^v" * len(series), strict=False):
             axes.plot(x, one.values, color=one.color, marker=marker if few else "", markersize=5.5, label=one.name)
         end = _end(1.12, [value for one in series for value in one.values])
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, end))
         if few:
             axes.set_xticks(list(x), [f"{value:g}" for value in x])
-        figure.legend(*axes.get_legend_handles_labels(), **LEGEND, ncols=3)
-        return as_graphic(figure, name, title)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
+        return finished(figure, name, title)
+
+
+def over_truth(
+    name: str,
+    title: str,
+    curves: Sequence[tuple[Sequence[float], Series]],
+    truth: Sequence[tuple[float, float]],
+    ylabel: str,
+    xlabel: str = "seconds",
+    found: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
+) -> Graphic:
+    """Curves over time, between 0 and 1, over the segments of the truth.
+
+    Args:
+        curves: seconds of the values and, as long, the values of each.
+        truth: segments in seconds, drawn as bands.
+        found: colour and segments of each row of blocks below the curves; above them is then a row of the truth.
+    """
+    rows = [(GREEN, truth), *found] if found else []
+    with drawing_area(120 * (1 + _ROW * len(rows)), left=UPRIGHT, legend=1) as (figure, axes):
+        for number, (start, end) in enumerate(truth):
+            axes.axvspan(start, end, color=GREEN, alpha=0.22, linewidth=0, label="truth" if number == 0 else None)
+        for times, one in curves:
+            axes.plot(times, one.values, color=one.color, linewidth=1.4, label=one.name)
+        for number, (color, segments) in enumerate(rows):
+            spans = [(start, end - start) for start, end in segments]
+            place = (-_ROW * (number + 0.9), 0.75 * _ROW)
+            axes.broken_barh(spans, place, facecolor=color, edgecolor=PAPER, linewidth=0.8)
+        axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-_ROW * len(rows), 1.02))
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        axes.margins(x=0)
+        figure.legend(*axes.get_legend_handles_labels(), **_LEGEND, ncols=3)
+        return finished(figure, name, title)
+
+
+def lending(
+    name: str,
+    title: str,
+    weights: Sequence[Sequence[float]],
+    span: tuple[float, float],
+    truth: Sequence[tuple[float, float, str]] = (),
+) -> Graphic:
+    """Who lends to whom: the adjacency of a graph over time as a picture, with the instances along both axes.
+
+    Args:
+        weights: T rows of T; row i has the weights, at least 0, of what step i receives from each step.
+        span: seconds of the first and of the last edge of the steps.
+        truth: start, end and label of the instances; equal labels have equal colours.
+    """
+    labels = list(dict.fromkeys(label for _, _, label in truth))
+    colors = [BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY]
+    with drawing_area(FIGURE_WIDTH - UPRIGHT - 8, left=UPRIGHT, legend=-(-len(labels) // 3)) as (figure, axes):
+        axes.imshow(weights, cmap="Greys", vmin=0, extent=(span[0], span[1], span[1], span[0]), interpolation="nearest")
+        axes.grid(False)
+        beside = 0.012 * (span[1] - span[0])
+        for start, end, label in truth:
+            look: dict[str, Any] = {
+                "color": colors[labels.index(label) % len(colors)],
+                "linewidth": 3.5,
+                "solid_capstyle": "butt",
+            }
+            axes.plot([start, end], [span[0] - beside] * 2, **look)
+            axes.plot([span[0] - beside] * 2, [start, end], **look)
+        limits = (span[0] - 2 * beside, span[1]) if truth else span
+        axes.set(xlabel="lender, seconds", ylabel="receiver, seconds", xlim=limits, ylim=limits[::-1])
+        patches = [Patch(color=colors[n % len(colors)], label=label) for n, label in enumerate(labels)]
+        if patches:
+            figure.legend(handles=patches, **_LEGEND, ncols=3, handlelength=1, handleheight=1)
+        return finished(figure, name, title)
 
 
 def signed(value: float, decimals: int = 1) -> str:
@@ -332,62 +358,3 @@ def _rows(texts: Sequence[str]) -> int:
 def _widest(labels: Sequence[str]) -> float:
     """Room for labels at the left, by the mean width of a letter."""
     return 14 + 5.9 * max(len(row) for label in labels for row in label.split("\n"))
-
-
-@contextmanager
-def new_figure(plot: float, *, left: float, below: int = 1, legend: int = 0) -> Iterator[tuple[Figure, Axes]]:
-    """An empty figure of the common width in the house style; the style lasts as long as the block.
-
-    Its margins are counted out here, because matplotlib's own layout draws everything three times over.
-
-    Args:
-        plot: height inside the axes.
-        left: room for the labels at the left.
-        below: rows of the tick labels.
-        legend: rows of the legend on top.
-    """
-    top, bottom = 8 + 15 * legend, 24 + 12.5 * below
-    height = top + plot + bottom
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH / 72, height / 72))
-        FigureCanvasSVG(figure)
-        box = (left / WIDTH, bottom / height, (WIDTH - left - 8) / WIDTH, plot / height)
-        yield figure, figure.add_axes(box)
-
-
-def as_graphic(figure: Figure, name: str, title: str) -> Graphic:
-    """A finished figure, from what was drawn."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    body = _clean(buffer.getvalue(), name)
-    width, height = (72 * side for side in figure.get_size_inches())
-    view = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{name}-title"'
-    head = f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {view}'
-    joins = 'stroke-linejoin="round" stroke-linecap="butt"'
-    caption = f'<title id="{name}-title">{escape(title)}</title>'
-    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-    inline = body
-    for color, variable in _VARIABLES.items():
-        inline = inline.replace(color, variable)
-    return Graphic(
-        name,
-        f"<svg {head} {joins}>{caption}{inline}</svg>",
-        f'<svg {head} {joins} width="{1.5 * width:g}" height="{1.5 * height:g}">{caption}{ground}{body}</svg>\n',
-    )
-
-
-def _clean(svg: str, name: str) -> str:
-    """What is inside ``<svg>``, without what is of no use in a page: metadata, a style sheet that would leak
-    into the page, line breaks, and ids nothing points to; the others get the name as prefix."""
-    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
-    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><").replace("<defs></defs>", "")
-    body = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONTS}", body)
-    body = body.replace('<text style="', f'<text style="{_HALO}')
-    used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", body))
-
-    def rename(match: re.Match[str]) -> str:
-        return f' id="{name}-{match[1]}"' if match[1] in used else ""
-
-    body = re.sub(r" id=\"([^\"]+)\"", rename, body)
-    return re.sub(r"(url\(|href=\")#", rf"\g<1>#{name}-", body)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from untrimmed.errors import InputError
 from untrimmed.evaluation import evaluate
-from untrimmed.evaluation.ap import average_precision, tied, weighted_average_precision
+from untrimmed.evaluation.ap import ap_range, average_precision, tied
 from untrimmed.evaluation.oddities import find_ties
 from untrimmed.evaluation.overlap import build_table, match
 from untrimmed.evaluation.protocols import PROTOCOLS
@@ -37,8 +36,7 @@ def test_two_of_one_score(protocol: str) -> None:
     table, matching = table_of(rows, truth("a", "b"), protocol)
     assert table.row[tied(table)].tolist() == [1, 2]  # the score of another class is no tie
     assert average_precision(table, matching).tolist() == [[(1 + 2 / 3) / 2]]
-    assert average_precision(table, matching, ties="right first").tolist() == [[1.0]]
-    assert average_precision(table, matching, ties="right last").tolist() == [[(1 + 2 / 3) / 2]]
+    assert [ap.tolist() for ap in ap_range(table, matching)] == [[[(1 + 2 / 3) / 2]], [[1.0]]]
     ties = find_ties(table, matching)
     assert (ties.detections, ties.mAP) == (2, {"0.5": ((1 + 2 / 3) / 2, 1.0)})
 
@@ -47,25 +45,17 @@ def test_excused_detections_stand_in_nobodys_way() -> None:
     rows = [("a", "run", 41, 42, 0.5), ("a", "run", 0, 10, 0.5), ("a", "run", 20, 30, 0.5)]
     table, matching = table_of(rows, truth("a", ambiguous=True), "thumos14")
     assert matching.dropped.sum() == 1
-    assert average_precision(table, matching, ties="right first").tolist() == [[1.0]]
-    assert average_precision(table, matching, ties="right last").tolist() == [[0.5]]
+    assert [ap.tolist() for ap in ap_range(table, matching)] == [[[0.5]], [[1.0]]]
 
 
 def test_without_ties_the_order_is_that_of_the_scores() -> None:
     rows = [("a", "run", 20, 30, 0.9), ("b", "run", 0, 10, 0.5)]
     table, matching = table_of(rows, truth("a", "b"), "activitynet")
     assert find_ties(table, matching).to_dict() == {"detections": 0, "mAP": {}}
-    for ties in ("as given", "right first", "right last"):
-        assert average_precision(table, matching, ties=ties).tolist() == [[0.25]]
+    assert [ap.tolist() for ap in ap_range(table, matching)] == [[[0.25]]] * 2
     empty, nothing = table_of([], truth("a"), "activitynet")
-    assert average_precision(empty, nothing, ties="right last").tolist() == [[0.0]]
+    assert [ap.tolist() for ap in ap_range(empty, nothing)] == [[[0.0]]] * 2
     assert not tied(empty).any()
-
-
-def test_an_order_is_for_every_video_once() -> None:
-    table, matching = table_of([("a", "run", 0, 10, 0.5)], truth("a"), "activitynet")
-    with pytest.raises(InputError, match="weights"):
-        weighted_average_precision(table, matching, np.array([[2]], dtype=np.int32), ties="right last")
 
 
 detection = st.tuples(
@@ -81,8 +71,7 @@ def test_the_range_is_that_of_all_orders_with_one_matching(protocol, given_rows)
     rows = [(video, "run", *segment, score) for video, segment, score in given_rows]
     tious = (0.5, 0.9)
     table, matching = table_of(rows, truth("a", "b", ambiguous=True), protocol, tious)
-    highest = average_precision(table, matching, ties="right first")
-    lowest = average_precision(table, matching, ties="right last")
+    lowest, highest = ap_range(table, matching)
     for t in range(len(tious)):
         flags = [
             (float(table.scores[d]), bool(matching.instance[t, d] >= 0))

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from untrimmed.report import plots, timelines
+from untrimmed.report import plots
 from untrimmed.report.plots import Graphic, Series
 
 NAN = math.nan
@@ -21,6 +21,10 @@ def every() -> list[Graphic]:
         plots.stacked_bars("stack", "Stack", ["1G", "2G"], [Series("a", [10.0, NAN], plots.RED)], "slice", "share (%)"),
         plots.bars("bars", "Bars", ["XS\n≤ 3", "S"], [12.34, NAN], "length (s)", "mAP (%)", level=("all 9.9", 9.9)),
         plots.bars("bare", "Bare", ["XS"], [0.0], "length (s)", "mAP (%)"),
+        plots.bars("luck", "Bars", ["XS", "S"], [12.0, 0.0], "x", "y", chance=[(10.0, 15.0), (NAN, NAN)]),
+        plots.bars("no-luck", "Bars", ["XS"], [12.0], "x", "y", chance=[(NAN, NAN)]),
+        plots.ranges("band", "Range", ["x"], [(1.0, "S")], [(5.0, "L")], ("all", 3.0), "x", chance=[(2.0, 9.0)]),
+        plots.ranges("no-band", "Range", ["x"], [(1.0, "S")], [(5.0, "L")], ("all", 3.0), "x", chance=[(NAN, NAN)]),
         plots.waterfall("fall", "Fall", ["XS", "S"], [1.25, 2.5], "length (s)", "sum (%)"),
         plots.waterfall("flat", "Flat", ["XS"], [0.0], "length (s)", "sum (%)"),
         plots.lying_bars("lie", "Lie", ["a", "b"], two, "gain (points)"),
@@ -103,6 +107,14 @@ def test_bars_are_as_high_as_their_values() -> None:
     assert heights == pytest.approx([12.34 * axis, 0.0], abs=1e-3)
 
 
+def test_what_chance_makes_is_drawn_and_named_where_there_is_any() -> None:
+    named = {graphic.name: "by chance" in words(graphic.file) for graphic in GRAPHICS}
+    assert [name for name, said in named.items() if said] == ["luck", "band"]
+    numbers = {graphic.name: words(graphic.file) for graphic in GRAPHICS}
+    assert "15" in numbers["luck"]  # the axis holds the range
+    assert "15" not in numbers["no-luck"]
+
+
 def test_markup_and_mathematics_in_texts_stay_texts() -> None:
     graphic = plots.bars("odd", "<b> & 'x'", ["$a^2$ <i>", "R&B"], [1.0, 2.0], "$x$", "</svg>")
     assert {"$a^2$ <i>", "R&B", "$x$", "</svg>"} <= set(words(graphic.inline))
@@ -124,19 +136,17 @@ def test_lines_of_many_points_have_neither_markers_nor_a_tick_each() -> None:
 def test_curves_over_truth_and_the_graph_of_a_video() -> None:
     times = [0.5, 1.5, 2.5]
     curves = [Series("host", [0.1, 0.9, 0.2], plots.BLUE), Series("with ACGNet", [0.1, 1.0, 0.8], plots.RED)]
-    over = timelines.over_truth(
+    over = plots.over_truth(
         "activation", "Activation <of jump>", [(times, curve) for curve in curves], [(1.0, 2.0)], "activation"
     )
-    blocks = timelines.over_truth(
+    blocks = plots.over_truth(
         "b", "t", [(times, curves[0])], [(1.0, 2.0)], "a", found=[(plots.BLUE, [(0.5, 1), (2, 3)])]
     )
     marks = [
         blocks.file.count(f"fill: {color}") - over.file.count(f"fill: {color}") for color in (plots.GREEN, plots.BLUE)
     ]
     assert marks == [1, 2]
-    graph = timelines.lending(
-        "graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")]
-    )
+    graph = plots.lending("graph", "Who lends", [[0, 0.5, 0], [0, 0, 1], [0, 0, 0]], (0.0, 3.0), [(1.0, 2.0, "jump")])
     for graphic, texts in ((over, ("truth", "host", "with ACGNet", "&lt;of jump&gt;")), (graph, ("lender", "jump"))):
         for svg in (graphic.file, graphic.inline):
             assert all(text in svg for text in texts)
