@@ -9,7 +9,7 @@ half of them each. One thread a process. Five minutes on two idle cores.
 Steps are of the same windows, made before, in one run: ours and the plain way in turn, and which of the two comes first
 changes from step to step. The plain way runs every batch of a step forward twice, the first time for the counts, and
 adds up all gradients of both processes in one message after the backward pass. Both must give the same weights. Seconds
-are the median of a step, in the slower process.
+are the median of a step, by the wall in the slower process, and of processor time in all of them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def plain_step(model: nn.Module, settings: TrainSettings, processes: Processes) 
 
 
 def steps_of(config: str, data: Path, batches: int, processes: Processes) -> dict[str, float]:
-    """Seconds of a step of a training, ours and plain; ``batches`` of them in a step, in all processes."""
+    """Seconds of a step of a training, ours and plain; with so many batches in a step, in all processes."""
     changes = [f"data.annotations={data / 'truth.json'}", f"data.features={data / 'features'}"]
     plan = recipe.load(config, [*changes, "data.training=training", "data.validation=null", "data.test=null"])
     parts = open_parts(plan)
@@ -148,17 +148,29 @@ def steps_of(config: str, data: Path, batches: int, processes: Processes) -> dic
         "ours": make_step(models[0], settings, processes),
         "plain": plain_step(models[1], settings, processes),
     }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(ROUNDS + 1):
         for name in sorted(ways, reverse=number % 2 == 0):
             torch.manual_seed(number)
             processes.any(False)
-            begun = time.perf_counter()
+            begun = time.perf_counter(), time.process_time()
             ways[name](whole[number % len(whole)], 50.0)
-            taken[name].append(max(processes.gather(time.perf_counter() - begun)))
+            each = processes.gather((time.perf_counter() - begun[0], time.process_time() - begun[1]))
+            taken[name].append((max(wall for wall, _ in each), sum(cpu for _, cpu in each)))
         for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
-    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*each[1:], strict=True)] for name, each in taken.items()
+    }
+    (wall, cpu), (plain_wall, plain_cpu) = medians["ours"], medians["plain"]
+    return {
+        "ours s": wall,
+        "plain s": plain_wall,
+        "ratio": plain_wall / wall,
+        "ours cpu s": cpu,
+        "plain cpu s": plain_cpu,
+        "cpu ratio": plain_cpu / cpu,
+    }
 
 
 def measure_steps(data: Path, out: Path) -> None:
@@ -168,10 +180,8 @@ def measure_steps(data: Path, out: Path) -> None:
         rows = []
         for config in ("demo/vsgn", "demo/segtad", "demo/dgam"):
             for batches in (processes.world, BATCHES):
-                seconds = steps_of(config, data, batches, processes)
                 what = f"{config}, {processes.world} processes, {batches // processes.world} batches each"
-                ratio = seconds["plain"] / seconds["ours"]
-                rows.append({"what": what, "ours s": seconds["ours"], "plain s": seconds["plain"], "ratio": ratio})
+                rows.append({"what": what, **steps_of(config, data, batches, processes)})
         if processes.first:
             out.write_text(json.dumps(rows))
 
