@@ -14,7 +14,7 @@ to 15 frames earlier: whoever wants that gives those durations as the truth's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -106,8 +106,9 @@ def _rows(file: Path) -> NDArray[np.float64]:
     times = next((pair for pair in _TIMES if set(pair) <= set(table.header)), _TIMES[0])
     table.need(*times)
     factors = _score_columns(table, times[0][0])
-    rows = list(_numbers(table, (*times, *factors)))
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), 2 + len(factors))
+    columns = (*times, *factors)
+    read = [(int(place.removeprefix("line ")), [row[name] for name in columns]) for place, row in table.rows()]
+    values = schema.parsed_rows(file, [row for _, row in read], [line for line, _ in read]).reshape(-1, len(columns))
     if np.abs(values[:, :2]).max(initial=0) > 2:
         row = int(np.abs(values[:, :2]).max(axis=1).argmax())
         raise InputError(
@@ -124,8 +125,3 @@ def _score_columns(table: csv.Table, letter: str) -> tuple[str, ...]:
     ends = (f"{letter}min_score", f"{letter}max_score")
     table.need(*ends)
     return (*ends, *(name for name in _FACTORS if name in table.header))
-
-
-def _numbers(table: csv.Table, columns: tuple[str, ...]) -> Iterator[list[float]]:
-    for place, row in table.rows():
-        yield [schema.parsed(table.path, f"{place}, {name}", row[name]) for name in columns]

@@ -311,21 +311,10 @@ class _Lines:
 
     def _numbers(self, rows: list[tuple[int, str]], width: int, fields: str) -> NDArray[np.float64]:
         split = [line.split() for _, line in rows]
-        if all(len(row) == width for row in split):
-            try:
-                table = np.array(split, dtype=np.float64).reshape(-1, width)
-                if np.isfinite(table).all():
-                    return table
-            except ValueError:
-                pass
         for (number, _), row in zip(rows, split, strict=True):
             if len(row) != width:
                 raise InputError(f"{self.path}: line {number}: {len(row)} fields, expected {fields}")
-        parsed = [
-            [schema.parsed(self.path, f"line {number}", field) for field in row]
-            for (number, _), row in zip(rows, split, strict=True)
-        ]
-        return np.array(parsed, dtype=np.float64).reshape(-1, width)
+        return schema.parsed_rows(self.path, split, [number for number, _ in rows]).reshape(-1, width)
 
 
 def is_list(text: str) -> bool:

@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
 from untrimmed.formats import schema
@@ -46,8 +45,8 @@ def read_results(path: str | Path, timing: Timing = UNTIMED) -> Detections:
 
 def proposals_of(text: str, path: str | Path, timing: Timing = UNTIMED) -> Detections:
     """The proposals that a text holds; ``path`` is the file that messages name. Raises as :func:`read_results`."""
-    frames: dict[str, list[list[str]]] = {}
-    last = 0
+    rows: dict[str, list[list[str]]] = {}
+    places: dict[str, list[int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if fields := line.split():
             if len(fields) != 3:
@@ -55,15 +54,15 @@ def proposals_of(text: str, path: str | Path, timing: Timing = UNTIMED) -> Detec
                     f"{path}: line {number}: {len(fields)} fields, expected 3: video start end (in frames); "
                     "is the list cut short?"
                 )
-            frames.setdefault(fields[0], []).append(fields[1:])
-            last = number
-    if not last:
+            rows.setdefault(fields[0], []).append(fields[1:])
+            places.setdefault(fields[0], []).append(number)
+    if not rows:
         raise InputError(f"{path}: is empty, expected lines of video start end")
     names, tables = [], []
-    for video, rows in frames.items():
+    for video, own in rows.items():
         name = timing.named(video)
         names.append(name)
-        tables.append(_numbers(path, text, video, rows) / float(timing.rate(path, name)))
+        tables.append(schema.parsed_rows(path, own, places[video]) / float(timing.rate(path, name)))
     return ranked(names, tables)
 
 
@@ -99,19 +98,3 @@ def write_results(detections: Detections, path: str | Path, timing: Timing) -> t
     if empty := len(detections.video_ids) - len(used):
         lost.append(f"{counted(empty, 'video')} without a proposal")
     return (*lost, "labels") if (detections.label >= 0).any() else tuple(lost)
-
-
-def _numbers(path: str | Path, text: str, video: str, rows: list[list[str]]) -> NDArray[np.float64]:
-    try:
-        table = np.array(rows, dtype=np.float64)
-        if np.isfinite(table).all():
-            return table
-    except ValueError:
-        pass
-    lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
-    places = [number for number, fields in lines if fields and fields[0] == video]
-    parsed = [
-        [schema.parsed(path, f"line {number}", field) for field in row]
-        for number, row in zip(places, rows, strict=True)
-    ]
-    return np.array(parsed, dtype=np.float64)

@@ -91,7 +91,7 @@ def supply(
     else:
         if data.proposal_features is not None:
             raise InputError(
-                "data.proposal_features is for a proposal model, but data.proposals is a file; leave it out"
+                "data.proposal_features is for a proposal model, but data.proposals is a list; leave it out"
             )
         found = read_detections(data.proposals, timing=Timing(truth))
     filled = {part: videos for part, videos in parts.items() if len(videos)}

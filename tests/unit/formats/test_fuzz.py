@@ -12,6 +12,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import pytest
 
 import untrimmed.cli
 from untrimmed.errors import InputError
-from untrimmed.formats import FORMATS, read, write_annotations, write_detections
+from untrimmed.formats import FORMATS, activitynet, read, write_annotations, write_detections
 from untrimmed.formats.check import check
-from untrimmed.types import Annotations
+from untrimmed.formats.timing import Timing
+from untrimmed.types import Annotations, Detections
 
 TRUTH = {
     "version": "VERSION 1.3",
@@ -71,7 +73,12 @@ SOUND = {
     "Diving_test.txt": "video_test_1  0.2 1.1\nvideo_test_2 5 4\n",
     "results.txt": "video_test_1 0.2 1.1 23 0.4288\nvideo_test_1 1 2 7 1e-3\n",
     "v_a.eaf": EAF,
+    "list.txt": "# 1\nframes/v_a\n1\n1\n1\n7 0.1 0.3\n2\n7 0.9 0.9 0.1 0.2\n7 0.2 0.3 0.5 0.9\n# 2\nv_b\n1\n1\n0\n0\n",
+    "frames.txt": "# 1\nv_a\n2479\n1\n1\n7 100 300\n1\n7 0.9 0.9 120 300\n",
+    "turn.txt": "v_a 30 90\nv_b 0 25\nv_a 15 60\n",
+    "v_b.csv": "xmin,xmax,xmin_score,xmax_score,clr_score,reg_score\n0.25,0.5,0.5,0.6,0.7,0.8\n0,1,1,1,1,1e-3\n",
 }
+TIMING = Timing(activitynet.truth_of(TRUTH, "truth.json"), {"v_a": Fraction(30000, 1001), "v_b": Fraction(25)})
 NASTY = [
     b"NaN", b"Infinity", b"-1", b"1e999", b"null", b"true", b"[]", b"{}", b'""', b'"', b"'", b"\\", b"\\ud800", b",",
     b";", b":", b"\t", b"\n", b"\r", b"\x00", b"\xff", b"\xc3\xa9", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"&lt;", b"<a>",
@@ -151,16 +158,17 @@ def cases(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 def attempt(path: Path, rng: random.Random) -> bool:
     """Read, check and write on what a file holds; whether it could be read."""
     try:
-        content = read(path, None if rng.random() < 0.9 else rng.choice(list(FORMATS)))
+        content = read(path, None if rng.random() < 0.9 else rng.choice(list(FORMATS)), timing=TIMING)
     except InputError:
         return False
     target = path.parent / rng.choice(["out.json", "out.csv", "out.eaf", "out.vtt", "out.txt", "out", "sub"])
     with contextlib.suppress(InputError):
         if isinstance(content.value, Annotations):
-            str(check(content.value))
+            str(check(content.value, proposals=Detections.of([("v_a", None, 0, 1, 1)])))
             write_annotations(content.value, target, rng.choice([None, *FORMATS]))
         else:
-            write_detections(content.value, target, rng.choice([None, *FORMATS]), extra=content.extra)
+            str(check(TIMING.truth or Annotations.of(()), proposals=content.value))
+            write_detections(content.value, target, rng.choice([None, *FORMATS]), extra=content.extra, timing=TIMING)
     return True
 
 
@@ -182,7 +190,7 @@ def test_damaged_files_succeed_or_raise_an_input_error(tmp_path: Path, seed: int
 def test_sound_files_are_read(tmp_path: Path) -> None:
     for name, text in SOUND.items():
         (tmp_path / name).write_text(text)
-        read(tmp_path / name)
+        read(tmp_path / name, timing=TIMING)
 
 
 def test_damaged_folders(tmp_path: Path) -> None:
@@ -190,11 +198,11 @@ def test_damaged_folders(tmp_path: Path) -> None:
     for number in range(200):
         folder = tmp_path / str(number)
         folder.mkdir()
-        for name in rng.sample(["a.eaf", "Diving_test.txt", "Diving_val.txt", "Run_test.txt", "b.eaf"], 2):
-            sound = EAF if name.endswith("eaf") else SOUND["Diving_test.txt"]
+        for name in rng.sample(["a.eaf", "Diving_test.txt", "Diving_val.txt", "Run_test.txt", "b.eaf", "v_b.csv"], 2):
+            sound = EAF if name.endswith("eaf") else SOUND["v_b.csv" if name == "v_b.csv" else "Diving_test.txt"]
             (folder / name).write_bytes(damaged(sound.encode(), rng) if rng.random() < 0.5 else sound.encode())
         with contextlib.suppress(InputError):
-            read(folder)
+            read(folder, timing=TIMING)
 
 
 def test_the_commands_exit_with_0_1_or_2(tmp_path: Path, monkeypatch, capsys) -> None:

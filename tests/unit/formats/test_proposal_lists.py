@@ -174,6 +174,8 @@ def test_turn_is_told_from_the_truth_of_a_class(tmp_path: Path) -> None:
     [
         ("a 1 2\nb 3\n", r"line 2: 2 fields, expected 3: video start end \(in frames\); is the list cut short"),
         ("a 1 2\n\na 1 x\n", r'line 3: is "x", expected a number'),
+        ("a 1 2\nb 1 2\na 1_0 3\n", r'line 3: is "1_0", expected a number'),
+        ("a 1 2\na \u0661 3\n", r"line 2: is .*, expected a number"),
         ("a 1 2\na inf 3\n", r'line 2: is "inf", expected a number'),
         ("", "is empty, expected"),
     ],
@@ -230,7 +232,7 @@ def test_bsn_comes_back_as_it_was(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("xmin,xmax,score\n1,2\n", "line 2: 2 fields, but the header has 3"),
-        ("xmin,xmax,score\n0,x,1\n", r'line 2, xmax: is "x", expected a number'),
+        ("xmin,xmax,score\n0,x,1\n", r'line 2: is "x", expected a number'),
         ("xmin,xmax,score\n3,40,1\n", "proposal 1: xmin 3, xmax 40; expected fractions of the video"),
         ("xmin,xmax\n0,1\n", 'column "xmin_score" is missing'),
         ("xmin,score\n0,1\n", 'column "xmax" is missing'),
