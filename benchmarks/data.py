@@ -23,7 +23,7 @@ from torch import Tensor
 from untrimmed.data.batch import collate
 from untrimmed.data.dataset import LocalizationDataset
 from untrimmed.data.feed import WindowFeed
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.data.stitching import SelfStitching
 from untrimmed.data.synthetic import SimulatedFeatures, write_simulated
 from untrimmed.data.windows import Window

@@ -68,13 +68,13 @@ def plain_map(
     """mAP per threshold, the plain way: class by class."""
     classes = [label for label in truth.labels if label != protocol.ambiguous]
     names = np.array(detections.labels)[detections.label]
-    judge = _detections_claim if protocol.rule == "activitynet" else _instances_claim
+    analyse_errors = _detections_claim if protocol.rule == "activitynet" else _instances_claim
     columns = []
     for label in classes:
         mine = np.flatnonzero(names == label)
         mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
         instances = {video.id: _of_class(video, label) for video in truth}
-        columns.append(judge(detections, mine, instances, truth, tious))
+        columns.append(analyse_errors(detections, mine, instances, truth, tious))
     mean: NDArray[np.float64] = np.asarray(columns).mean(axis=0)
     return mean
 

@@ -39,7 +39,7 @@ from untrimmed.formats import write_annotations
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
 from untrimmed.pipeline import recipe
-from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.run_data import open_run_data
 from untrimmed.training.optim import AlternatingStep, GradientStep, Step, make_step
 from untrimmed.training.processes import ALONE, Processes, joined
 from untrimmed.training.settings import OptimSettings, TrainSettings
@@ -134,7 +134,7 @@ def steps_of(config: str, data: Path, batches: int, processes: Processes) -> dic
     """Seconds of a step of a training, ours and plain; with so many batches in a step, in all processes."""
     changes = [f"data.annotations={data / 'truth.json'}", f"data.features={data / 'features'}"]
     plan = recipe.load(config, [*changes, "data.training=training", "data.validation=null", "data.test=null"])
-    parts = open_parts(plan)
+    parts = open_run_data(plan)
     dataset = LocalizationDataset(parts.training, parts.features, plan.windows.training, parts.classes, seed=0)
     size, accumulate = STEP // batches, batches // processes.world
     feed = WindowFeed(dataset, size, accumulate=accumulate, rank=processes.rank, world=processes.world)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import untrimmed
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import sigmoid_term
 from untrimmed.methods.catalog import register
 from untrimmed.methods.protocol import StepDetections
@@ -50,7 +50,7 @@ class Inside(nn.Module):
         away = F.smooth_l1_loss(raw["ends"], ends, reduction="none") * inside
         return {
             "classes": sigmoid_term(raw["classes"], classes, batch.mask[:, None], weight=20),
-            "ends": Term(away.sum(), inside.sum(), weight=0.1),
+            "ends": LossTerm(away.sum(), inside.sum(), weight=0.1),
         }
 
     def decode(self, raw, batch):

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from untrimmed.data.batch import Batch, collate
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.layers.matching import pad_instances
 from untrimmed.layers.segmentation import frame_labels
 from untrimmed.methods.plugins.acgnet import ACGNet, row_normalised
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import Detector, load_model
-from untrimmed.pipeline.run_data import Parts, open_parts
+from untrimmed.pipeline.run_data import RunData, open_run_data
 from untrimmed.pipeline.train import CONFIG_FILE
 
 
@@ -34,12 +34,12 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="where the data lies")
     arguments = parser.parse_args()
     for run in arguments.runs:
-        parts = open_parts(recipe.load(str(run / CONFIG_FILE), arguments.set))
+        parts = open_run_data(recipe.load(str(run / CONFIG_FILE), arguments.set))
         print(json.dumps({"run": run.name, **statistics_of(load_model(run), parts)}), flush=True)
 
 
 @torch.no_grad()
-def statistics_of(detector: Detector, parts: Parts) -> dict[str, float]:
+def statistics_of(detector: Detector, parts: RunData) -> dict[str, float]:
     """Counts over all test videos as shares."""
     enhance = detector.method.enhance
     assert isinstance(enhance, ACGNet)
@@ -73,12 +73,12 @@ def statistics_of(detector: Detector, parts: Parts) -> dict[str, float]:
     }
 
 
-def window_of(detector: Detector, parts: Parts, video_id: str) -> tuple[Batch, Tensor]:
+def window_of(detector: Detector, parts: RunData, video_id: str) -> tuple[Batch, Tensor]:
     """The one window of a video, and the class of its segments, -1 for background."""
     video = parts.test.videos[video_id]
     (window,) = detector.recipe.windows.inference(video, parts.features.length(video_id), parts.features.grid(video_id))
     numbers = np.array([parts.classes.index(video.instances.labels[row]) for row in window.rows], dtype=np.int64)
-    batch = collate([materialise(window, parts.features, labels=numbers, standardise=detector.standardise)])
+    batch = collate([load_window(window, parts.features, labels=numbers, standardise=detector.standardise)])
     instances = pad_instances([batch.targets[0].segments], [batch.targets[0].labels])
     return batch, frame_labels(instances, batch.mask.shape[1]).labels[0]
 

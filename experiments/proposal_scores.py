@@ -21,14 +21,14 @@ import torch
 from matplotlib.figure import Figure
 
 from untrimmed.data.batch import Batch, collate
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.formats.features import FeatureStore
 from untrimmed.layers.matching import pad_instances
 from untrimmed.layers.proposal_grid import ProposalGrid
 from untrimmed.methods.dense.segtad import Config
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import Detector, load_model
-from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.run_data import open_run_data
 from untrimmed.pipeline.train import CONFIG_FILE, detect_all
 from untrimmed.segments import tiou
 from untrimmed.types import Annotations
@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, list[Row]] = {}
     for name, run in (each.split("=", 1) for each in arguments.runs):
-        parts = open_parts(recipe.load(str(Path(run) / CONFIG_FILE), arguments.set))
+        parts = open_run_data(recipe.load(str(Path(run) / CONFIG_FILE), arguments.set))
         videos, detector = getattr(parts, arguments.part), load_model(run)
         found[name] = by_length(detector, videos, parts.features)
         gap = float(np.mean([abs(row["predicted"] - row["true"]) for row in found[name]]))
@@ -100,7 +100,7 @@ def windows(detector: Detector, videos: Annotations, features: FeatureStore) -> 
         numbers = np.array([detector.classes.index(label) for label in video.instances.labels], dtype=np.int64)
         for window in detector.recipe.windows.inference(video, features.length(video.id), features.grid(video.id)):
             rows = numbers[np.array(window.rows, dtype=np.int64)]
-            yield collate([materialise(window, features, labels=rows, standardise=detector.standardise)])
+            yield collate([load_window(window, features, labels=rows, standardise=detector.standardise)])
 
 
 def pieces(detector: Detector, videos: Annotations, features: FeatureStore) -> dict[str, int]:

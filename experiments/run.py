@@ -32,7 +32,7 @@ from untrimmed.evaluation.recall import average_recall
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.detector import best_device
-from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.run_data import open_run_data
 from untrimmed.pipeline.train import detect_all as detect
 from untrimmed.pipeline.train import score, train
 from untrimmed.types import Annotations, Detections, Instances
@@ -93,7 +93,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         detector.method.config = type(detector.method.config).model_validate(  # type: ignore[union-attr]
             {key: value for key, value in options.items() if key != "name"}
         )
-        parts = open_parts(plan_recipe)
+        parts = open_run_data(plan_recipe)
         found = detect(detector, parts.features, tuple(parts.test.videos))
         evaluation, seconds = score(found, parts, parts.test, plan_recipe), 0.0
         recalls = recalls_of(found, parts.test, numbers)
@@ -102,7 +102,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
         result = train(plan_recipe, folder, device=best_device(), resume=resume)
         evaluation, seconds = result.evaluation, time.monotonic() - begun
         if numbers and result.detections is not None:
-            recalls = recalls_of(result.detections, open_parts(plan_recipe).test, numbers)
+            recalls = recalls_of(result.detections, open_run_data(plan_recipe).test, numbers)
     return {
         "row": row["row"],
         "seed": seed,
@@ -137,7 +137,7 @@ def recalls_of(found: Detections, truth: Annotations, numbers: list[int]) -> dic
 def run_sliding(plan: dict[str, Any], row: dict[str, Any], seed: int, plan_recipe: recipe.Recipe) -> dict[str, Any]:
     """Sliding windows, for each of the plan's numbers just as many a video; their lengths are chosen on the training
     videos."""
-    parts = open_parts(plan_recipe)
+    parts = open_run_data(plan_recipe)
     durations, recalls = durations_of(parts.test), {}
     for number in plan["average_recall"]:
         lengths = best_lengths(parts.training, number)

@@ -11,9 +11,13 @@ from types import ModuleType
 from typing import Any, cast
 
 PLACES: dict[str, tuple[str, ...]] = {
+    "untrimmed.cli.light": ("untrimmed.cli.lazy_imports",),
     "untrimmed.cli.sources": ("untrimmed.pipeline.sources",),
     "untrimmed.cluster": ("untrimmed.pipeline.cluster", "untrimmed.pipeline.detect"),
     "untrimmed.cutting": ("untrimmed.pipeline.cut",),
+    "untrimmed.data.materialise": ("untrimmed.data.load_window",),
+    "untrimmed.evaluation.judgement": ("untrimmed.evaluation.error_analysis",),
+    "untrimmed.evaluation.oddities": ("untrimmed.evaluation.notes",),
     "untrimmed.export": ("untrimmed.pipeline.export",),
     "untrimmed.extract": ("untrimmed.pipeline.extract", "untrimmed.pipeline.extract_job"),
     "untrimmed.inference": (
@@ -36,12 +40,26 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 """Old module -> the modules that have its names now."""
 
+RENAMED: dict[str, dict[str, str]] = {
+    "untrimmed.data.materialise": {"materialise": "load_window"},
+    "untrimmed.evaluation.judgement": {"Judgement": "ErrorAnalysis", "judge": "analyse_errors"},
+    "untrimmed.evaluation.oddities": {"Oddities": "Notes", "find_oddities": "find_notes"},
+    "untrimmed.layers.proposals": {
+        "Found": "CurveSegments",
+        "Proposals": "SegmentSettings",
+        "proposals": "curve_segments",
+    },
+    "untrimmed.runs": {"Parts": "RunData", "open_parts": "open_run_data"},
+}
+"""Old module -> those of its names that changed, and what they are now."""
+
 
 class _MovedModule(ModuleType):
     """An old module: hands out what its successors have. Called, it is the function that has its name now:
     ``untrimmed.extract`` was a module, and is offered by the package as a function."""
 
     def __getattr__(self, name: str) -> Any:
+        name = RENAMED.get(self.__name__, {}).get(name, name)
         for place in PLACES[self.__name__]:
             module = import_module(place)
             if hasattr(module, name):

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from untrimmed import config
 from untrimmed.data.batch import Batch, Targets, collate
 from untrimmed.data.dataset import multi_hot
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
@@ -71,7 +71,7 @@ def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
     windows = plan.windows.training(video, snippets, GRID, generator)[:most]
     assert windows
     occurring = multi_hot(np.arange(len(CLASSES) - 1), len(CLASSES))
-    return collate([materialise(each, features, labels=each.rows, video_labels=occurring) for each in windows])
+    return collate([load_window(each, features, labels=each.rows, video_labels=occurring) for each in windows])
 
 
 def step(model: torch.nn.Module, batch: Batch) -> float:

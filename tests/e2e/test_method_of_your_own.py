@@ -46,7 +46,7 @@ def test_python_trains_as_the_command_does(tmp_path: Path) -> None:
         out=tmp_path / "run",
         overrides={"train.epochs": 1, "data.validation": None},
         device="cpu",
-        say=told.append,
+        log=told.append,
     )
     assert result.metrics["training"]["epochs"] == 1
     assert any("training on" in text for text in told)

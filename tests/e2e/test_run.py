@@ -23,7 +23,7 @@ from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations
 from untrimmed.pipeline.detector import load_model
 from untrimmed.pipeline.recipe import Recipe, load
-from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.run_data import open_run_data
 from untrimmed.pipeline.run_report import write_run_report
 from untrimmed.pipeline.train import train
 from untrimmed.training.checkpoint import load_state, save_state
@@ -213,27 +213,27 @@ def test_what_would_fail_after_the_training_is_refused_before_it(tiny: Path, tmp
         return replace(video, duration=600.0) if video.id == "test200" else video
 
     with pytest.raises(InputError, match=r"2 videos of data.validation have no instances .*data.validation=null does"):
-        open_parts(_with_truth(tiny, tmp_path, _without_instances("validation")))
+        open_run_data(_with_truth(tiny, tmp_path, _without_instances("validation")))
     with pytest.raises(InputError, match=r"test200: 119 snippets .* cover 59.5 s, but the video lasts 600.0 s"):
-        open_parts(_with_truth(tiny, tmp_path, longer))
+        open_run_data(_with_truth(tiny, tmp_path, longer))
     features = tmp_path / "features"
     shutil.copytree(tiny / "features", features)
     np.save(features / "test201.npy", np.zeros((119, 9), np.float32))
     with pytest.raises(InputError, match=r"test201.npy .*expected \(T, 8\)"):
-        open_parts(load(tiny / "config.yaml", [f"data.features={features}"]))
+        open_run_data(load(tiny / "config.yaml", [f"data.features={features}"]))
     scores = tmp_path / "scores.json"
     with pytest.raises(InputError, match=r"scores.json: no such file"):
-        open_parts(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
+        open_run_data(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
     videos = {f"validation10{number}": {"jump": 1.0} for number in range(2)}
     scores.write_text(json.dumps({"results": videos}))
     with pytest.raises(InputError, match=r"no scores of 3 videos of data.test, such as 'test200'"):
-        open_parts(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
+        open_run_data(load(tiny / "config.yaml", [f"fusion.class_scores={scores}"]))
 
 
 def test_a_test_subset_without_truth_is_detected_in_but_not_scored(tiny: Path, tmp_path: Path) -> None:
     said: list[str] = []
     recipe = _with_truth(tiny, tmp_path, _without_instances("test"), "train.epochs=1", "data.validation=null")
-    result = train(recipe, tmp_path / "run", device=torch.device("cpu"), say=said.append)
+    result = train(recipe, tmp_path / "run", device=torch.device("cpu"), log=said.append)
     assert result.evaluation is None
     assert result.detections is not None
     assert len(result.detections) > 0

@@ -19,7 +19,7 @@ from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.pipeline.detector import load_model
 from untrimmed.pipeline.recipe import Recipe, recipe_of
-from untrimmed.pipeline.run_data import open_parts
+from untrimmed.pipeline.run_data import open_run_data
 from untrimmed.pipeline.run_report import write_run_report
 from untrimmed.pipeline.train import train
 from untrimmed.types import Annotations, Instances, Video
@@ -182,7 +182,7 @@ def test_labels_may_be_listed_beside_segments_but_each_needs_one(world: Path, tm
         moved = [replace(video, subset="training") for video in videos[:10]]
         write_annotations(Annotations.of([*moved, *videos[10:]]), tmp_path / f"{name}.json")
     recipe = plan(tmp_path / "known.json", "basnet").model_copy(update={"method": {"name": "segtad"}})
-    assert len(open_parts(recipe).training) == 10
+    assert len(open_run_data(recipe).training) == 10
     odd = recipe.model_copy(update={"data": plan(tmp_path / "unknown.json", "basnet").data})
     with pytest.raises(InputError, match=f"in 1 video to train on \\({unknown.id}\\)"):
-        open_parts(odd)
+        open_run_data(odd)

@@ -60,4 +60,4 @@ def test_autoloc_by_the_rule_of_activitynet(shared_data: Path) -> None:
     )
     assert [round(float(value), 3) for value in scores.mAP] == published[:-1]
     assert round(scores.averages["all"], 3) == published[-1]
-    assert scores.oddities.odd["detections_in_videos_without_truth"] == 275
+    assert scores.notes.odd["detections_in_videos_without_truth"] == 275

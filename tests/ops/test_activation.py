@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from untrimmed.layers.activation import Align, contrast, finer, masked_mean, runs_above, scaled, top_mean, top_steps
-from untrimmed.layers.curve_segments import Cut, Found, Proposals, Scoring, occurring, proposals
+from untrimmed.layers.curve_segments import CurveSegments, Cut, Scoring, SegmentSettings, curve_segments, occurring
 
 
 def curves(rows: int, steps: int, seed: int) -> Tensor:
@@ -210,7 +210,7 @@ def some(seed: int = 0) -> Case:
     return values, prefix_mask([20, 13, 6], 20), torch.tensor([[0.6, 0.1, 0.3, 0.0], [0.0, 0.9, 0.0, 0.1], [0.1] * 4])
 
 
-def cut_up(case: Case, plan: Proposals, other: Tensor | None = None, zeroed: bool = False) -> Found:
+def cut_up(case: Case, plan: SegmentSettings, other: Tensor | None = None, zeroed: bool = False) -> CurveSegments:
     """Segments cut from the curves that score them, and at 0.5 from others."""
     values, mask, scores = case
     rows = occurring(scores, 0.25)
@@ -218,13 +218,13 @@ def cut_up(case: Case, plan: Proposals, other: Tensor | None = None, zeroed: boo
     cuts = [Cut(fine, plan.thresholds, zeroed)]
     if other is not None:
         cuts.append(Cut(finer(other[rows.windows, rows.labels], mask[rows.windows], plan.finer)[0], (0.5,)))
-    return proposals(fine, cells, rows, plan, cuts)
+    return curve_segments(fine, cells, rows, plan, cuts)
 
 
 @pytest.mark.parametrize("zeroed", [False, True])
 def test_proposals_by_loops(zeroed: bool) -> None:
     case = values, mask, scores = some()
-    plan = Proposals(thresholds=(0.3, 0.7), finer=2, shortest=1.0, outer=0.5, outer_weight=0.8, class_weight=0.4)
+    plan = SegmentSettings(thresholds=(0.3, 0.7), finer=2, shortest=1.0, outer=0.5, outer_weight=0.8, class_weight=0.4)
     other = values.flip(1)
     found = cut_up(case, plan, other, zeroed)
     expected = []
@@ -257,7 +257,7 @@ def test_around_a_thresholded_curve_only_other_runs_count() -> None:
     rows, plan = occurring(torch.tensor([[0.0]]), 0.5), Scoring(class_weight=0, outer=1.0)
     cells = torch.ones(1, 8, dtype=torch.bool)
     for zeroed, outside in ((False, 0.9 / 4), (True, 0.6 / 4)):
-        found = proposals(curve, cells, rows, plan, [Cut(curve, (0.2,), zeroed)])
+        found = curve_segments(curve, cells, rows, plan, [Cut(curve, (0.2,), zeroed)])
         assert found.segments.tolist() == [[2 / 8, 4 / 8], [5 / 8, 6 / 8]]
         assert float(found.scores[0]) == pytest.approx(0.9 - outside)
 
@@ -273,7 +273,7 @@ def test_a_step_of_1_among_steps_of_minus_1_is_as_wide_as_the_line_between_them_
     values[..., 4] = 1
     mask, rows, plan = prefix_mask([9], 9), occurring(torch.tensor([[1.0]]), 0.5), Scoring(finer=24, align=align)
     fine, cells = finer(scaled(values, mask, floor=0.0)[0], mask, plan.finer, plan.align)
-    found = proposals(fine, cells, rows, plan, [Cut(fine, (threshold,))])
+    found = curve_segments(fine, cells, rows, plan, [Cut(fine, (threshold,))])
     ((start, end),) = found.segments.tolist()
     expected = sum(1 - 2 * abs(k + (0.5 if align == "center" else 0.0)) / 24 > threshold + 1e-6 for k in range(-24, 24))
     assert end - start == pytest.approx(expected / 24)
@@ -291,7 +291,7 @@ def test_the_width_that_the_released_code_gives_that_step() -> None:
 
 def test_windows_of_a_batch_do_not_see_each_other() -> None:
     values, mask, scores = some(1)
-    plan = Proposals()
+    plan = SegmentSettings()
     together = cut_up((values, mask, scores), plan, zeroed=True)
     for window, length in enumerate((20, 13, 6)):
         part = slice(window, window + 1)
@@ -304,6 +304,6 @@ def test_windows_of_a_batch_do_not_see_each_other() -> None:
 
 def test_nothing_above_any_threshold_gives_nothing() -> None:
     zeros = torch.zeros(2, 3, 5)
-    found = cut_up((zeros, prefix_mask([5, 0], 5), torch.rand(2, 3)), Proposals(thresholds=(0.0, 0.5)))
+    found = cut_up((zeros, prefix_mask([5, 0], 5), torch.rand(2, 3)), SegmentSettings(thresholds=(0.0, 0.5)))
     assert [len(column) for column in found] == [0, 0, 0, 0]
     assert found.segments.shape == (0, 2)

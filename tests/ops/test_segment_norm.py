@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from untrimmed.layers.conv import SegmentNorm, Tower, masked, pad_steps
-from untrimmed.layers.pyramid import SideBySide
+from untrimmed.layers.pyramid import PackedLevels
 
 
 def norm(groups: int, channels: int) -> SegmentNorm:
@@ -65,7 +65,7 @@ def test_a_tower_on_levels_side_by_side_is_the_tower_on_each(lengths: tuple[int,
         nn.init.normal_(layer.bias)  # type: ignore[arg-type]
     masks = [torch.rand(2, length) < 0.7 for length in lengths]
     levels = [masked(torch.randn(2, 6, length), mask) for length, mask in zip(lengths, masks, strict=True)]
-    layout = SideBySide(masks)
+    layout = PackedLevels(masks)
     together = layout.values(tower(layout.join(levels), layout.sets))
     alone = [tower(level, mask[:, None].float()) for level, mask in zip(levels, masks, strict=True)]
     torch.testing.assert_close(together, torch.cat(alone, -1))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Sample, Targets, collate
-from untrimmed.losses import Term, total
+from untrimmed.losses import LossTerm, total
 from untrimmed.methods.protocol import StepDetections
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
@@ -89,7 +89,7 @@ def banded(losses: list[float], targets: list[float], edges: tuple[float, float]
     return sum(share * mean for share, mean in zip(shares, means, strict=True)) / sum(shares)
 
 
-def value(terms: dict[str, Term], prefix: str = "") -> float:
+def value(terms: dict[str, LossTerm], prefix: str = "") -> float:
     return float(total({name: term for name, term in terms.items() if name.startswith(prefix)}).detach())
 
 
@@ -152,7 +152,7 @@ class Feed:
 
 
 def stop_after(count: int) -> SimpleNamespace:
-    """A watcher that ends the training in its ``count``-th step, as a kill would."""
+    """Callbacks that end the training in its ``count``-th step, as a kill would."""
     left = iter(range(count - 1))
 
     def step(*_: object) -> None:
@@ -174,7 +174,7 @@ def check_resuming(tmp_path: Path, make: Callable[[], nn.Module], stops: Sequenc
     whole, fresh = train(tmp_path / "whole"), make()
     for stop in stops:
         with pytest.raises(KeyError):
-            train(tmp_path / f"cut{stop}", watcher=stop_after(stop))
+            train(tmp_path / f"cut{stop}", callbacks=stop_after(stop))
         resumed = train(tmp_path / f"cut{stop}", resume=True)
         for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
             assert torch.equal(left, right)

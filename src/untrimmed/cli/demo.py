@@ -40,8 +40,8 @@ def demo(
             overrides=tuple(overrides or ()),
             processes=workers,
             device=best_device(device),
-            watcher=bar,
-            say=bar.say,
+            callbacks=bar,
+            log=bar.log,
             progress=lambda done, total: rendering.update(task, completed=done, total=total),
         )
     typer.echo(str(result.evaluation))

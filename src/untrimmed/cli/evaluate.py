@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from untrimmed.cli.light import import_numba
+from untrimmed.cli.lazy_imports import import_numba
 from untrimmed.cli.scored import (
     IGNORE_HELP,
     PROTOCOL_HELP,

@@ -84,10 +84,10 @@ def _weights(
 ) -> list[tuple[list[list[float]], tuple[float, float]]]:
     """The graphs of a window over the steps of its first piece, and the seconds these span."""
     from untrimmed.data.batch import collate
-    from untrimmed.data.materialise import materialise
+    from untrimmed.data.load_window import load_window
     from untrimmed.methods.plugins.acgnet import adjacencies
 
-    raw = detector.raw(collate([materialise(window, features, standardise=detector.standardise)]))
+    raw = detector.raw(collate([load_window(window, features, standardise=detector.standardise)]))
     piece = window.map.pieces[0]
     shown = slice(round(piece.first), round(piece.last))
     return [(each[0, shown, shown].clamp(min=0).tolist(), (piece.start, piece.end)) for each in adjacencies(raw)]

@@ -47,7 +47,7 @@ class TrainingBar:
     ) -> None:
         self._progress.stop()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line above the bar."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -73,4 +73,4 @@ class TrainingBar:
         """An epoch is done, counted from 1."""
         shown = [f"loss {metrics['loss']:.4f}"] if "loss" in metrics else []
         shown += [f"validation mAP {metrics['mAP']:.4f}"] if "mAP" in metrics else []
-        self.say(f"epoch {epoch}/{self.epochs}: {', '.join(shown)}")
+        self.log(f"epoch {epoch}/{self.epochs}: {', '.join(shown)}")

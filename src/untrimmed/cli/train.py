@@ -43,12 +43,12 @@ def train(
         if processes.world > 1 and where.type == "cuda":
             where = best_device(f"cuda:{processes.local}")
         bar = stack.enter_context(TrainingBar(recipe.train.epochs)) if processes.first else None
-        say = bar.say if bar else _nothing
+        log = bar.log if bar else _nothing
         try:
-            result = run(recipe, out, device=where, resume=resume, watcher=bar, say=say, processes=processes)
+            result = run(recipe, out, device=where, resume=resume, callbacks=bar, log=log, processes=processes)
         except InterruptedTraining:
             start = f"torchrun --standalone --nproc-per-node {processes.world} -m " if processes.world > 1 else ""
-            say(f"stopped; go on with: {start}untrimmed train {config} ... --out {out} --resume")
+            log(f"stopped; go on with: {start}untrimmed train {config} ... --out {out} --resume")
             raise
         if not processes.first:
             return

@@ -244,7 +244,7 @@ def _scores(
     odd = [
         f"{one.name}: {note}." if several else f"{note[0].upper()}{note[1:]}."
         for one, score in zip(sets, scores, strict=True)
-        for note in score.oddities.notes
+        for note in score.notes.sentences
     ]
     if brief:
         return [], [], odd

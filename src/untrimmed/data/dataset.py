@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from untrimmed.data.batch import Sample
-from untrimmed.data.materialise import Standardise, materialise
+from untrimmed.data.load_window import Standardise, load_window
 from untrimmed.data.proposals import ProposalSet
 from untrimmed.data.windows import Window, Windowing
 from untrimmed.errors import InputError, nearest
@@ -155,7 +155,7 @@ class LocalizationDataset(Dataset[Sample]):
 
     def sample(self, window: Window) -> Sample:
         """The features, targets and proposals of one window of this data set."""
-        return materialise(
+        return load_window(
             window,
             self.features,
             standardise=self.standardise,

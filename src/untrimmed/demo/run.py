@@ -36,7 +36,7 @@ from untrimmed.pipeline.extract import extract
 from untrimmed.pipeline.recipe import load
 from untrimmed.pipeline.run_report import write_run_report
 from untrimmed.pipeline.train import train
-from untrimmed.training.loop import Watcher
+from untrimmed.training.loop import Callbacks
 from untrimmed.types import Annotations
 
 LINEAR_FILE = "linear.json"
@@ -71,8 +71,8 @@ def run_demo(
     overrides: tuple[str, ...] = (),
     processes: int = 2,
     device: torch.device | None = None,
-    watcher: Watcher | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    callbacks: Callbacks | None = None,
+    log: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
     world: WorldSettings | None = None,
 ) -> DemoResult:
@@ -87,8 +87,8 @@ def run_demo(
         overrides: changes of the config.
         processes: that render and extract.
         device: to train on; the CPU by default.
-        watcher: of the training.
-        say: is told in a sentence what happens next.
+        callbacks: of the training.
+        log: is told in a sentence what happens next.
         progress: is told how many videos are rendered, of how many.
         world: another world than the default one.
 
@@ -96,11 +96,11 @@ def run_demo(
         InputError: if there is no config for the method, or the folder cannot be used.
     """
     seconds: dict[str, float] = {}
-    truth = _stage(seconds, "render", lambda: _rendered(out, world or WorldSettings(), processes, say, progress))
-    features = _stage(seconds, "extract", lambda: _extracted(out, truth, processes, say))
+    truth = _stage(seconds, "render", lambda: _rendered(out, world or WorldSettings(), processes, log, progress))
+    features = _stage(seconds, "extract", lambda: _extracted(out, truth, processes, log))
     home = out
     if load(f"demo/{method}", overrides).windows.kind == "segments":
-        say("cutting the world into pieces, whose labels the method learns from")
+        log("cutting the world into pieces, whose labels the method learns from")
         truth, features = _stage(seconds, "cut", lambda: cut_world(out, truth, features))
         home = out / PIECES
     recipe = load(
@@ -114,14 +114,14 @@ def run_demo(
     )
     run = out / method
     resume = (run / "state" / "last.pt").exists()
-    say("going on with the training that is there" if resume else f"training {method}")
+    log("going on with the training that is there" if resume else f"training {method}")
     result = _stage(
         seconds,
         "train and detect",
-        lambda: train(recipe, run, device=device or torch.device("cpu"), resume=resume, watcher=watcher, say=say),
+        lambda: train(recipe, run, device=device or torch.device("cpu"), resume=resume, callbacks=callbacks, log=log),
     )
     assert result.detections is not None
-    say("scoring, and fitting a linear classifier per snippet for comparison")
+    log("scoring, and fitting a linear classifier per snippet for comparison")
     test = truth.subset("test")
     linear = _stage(
         seconds, "linear", lambda: detect_linear(fit_linear(features, truth.subset("training")), features, test.videos)
@@ -144,18 +144,18 @@ def _rendered(
     out: Path,
     world: WorldSettings,
     processes: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     progress: Callable[[int, int], None] | None,
 ) -> Annotations:
     if (out / ANNOTATIONS).is_file():
-        say(f"the world in {out} is rendered already")
+        log(f"the world in {out} is rendered already")
         return read_annotations(out / ANNOTATIONS)
-    say("rendering a small world")
+    log("rendering a small world")
     return render_world(out, world, processes, progress)
 
 
-def _extracted(out: Path, truth: Annotations, processes: int, say: Callable[[str], None]) -> FeatureStore:
-    say("extracting features from its pixels")
+def _extracted(out: Path, truth: Annotations, processes: int, log: Callable[[str], None]) -> FeatureStore:
+    log("extracting features from its pixels")
     videos = [out / VIDEOS / f"{video.id}.mp4" for video in truth]
     outcome = extract(videos, make_backbone({"name": "motion"}), out / FEATURES, workers=processes)
     if outcome.failed:

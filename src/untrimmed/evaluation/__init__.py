@@ -1,9 +1,10 @@
 """Detections and truth in, numbers out; pure functions, frozen results, no torch."""
 
+from untrimmed._moved import renamed
 from untrimmed.evaluation.buckets import Bucket, Characteristic
 from untrimmed.evaluation.comparison import Comparison, Difference, compare
 from untrimmed.evaluation.diagnosis import Diagnosis, FalsePositives, diagnose
-from untrimmed.evaluation.oddities import Oddities
+from untrimmed.evaluation.notes import Notes
 from untrimmed.evaluation.proposals import ProposalScores, evaluate_proposals
 from untrimmed.evaluation.protocols import PROTOCOLS, Protocol
 from untrimmed.evaluation.recall import AverageRecall, RecallAtK, average_recall, recall_at_k, recall_of_all
@@ -21,7 +22,7 @@ __all__ = [
     "FalsePositives",
     "Intervals",
     "LengthGroup",
-    "Oddities",
+    "Notes",
     "ProposalScores",
     "Protocol",
     "RecallAtK",
@@ -33,3 +34,6 @@ __all__ = [
     "recall_at_k",
     "recall_of_all",
 ]
+
+
+__getattr__ = renamed(__name__, {"Oddities": "Notes"})

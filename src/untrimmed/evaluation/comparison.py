@@ -16,7 +16,7 @@ import numpy as np
 from untrimmed.errors import InputError
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, RESAMPLES, bootstrap_ap, draw_weights, interval
-from untrimmed.evaluation.oddities import Oddities, find_oddities
+from untrimmed.evaluation.notes import Notes, find_notes
 from untrimmed.evaluation.overlap import Floats, build_table, match
 from untrimmed.evaluation.protocols import Protocol, averages_of, clean_tious, protocol_of, tiou_name
 from untrimmed.evaluation.subsets import scope_of, with_common_training
@@ -68,7 +68,7 @@ class Comparison:
         averages: name -> difference of the mean over thresholds.
         per_class: label -> threshold, and ``"mean"`` over all thresholds -> difference of AP.
         counts: videos, instances, classes, and the detections of A and of B that count.
-        oddities: ``"a"`` and ``"b"`` -> what was left out or is strange in each.
+        notes: ``"a"`` and ``"b"`` -> what was left out or is strange in each.
         only_training: whether A or B was trained on all videos that are scored, so that nothing says which is better.
     """
 
@@ -83,7 +83,7 @@ class Comparison:
     averages: Mapping[str, Difference]
     per_class: Mapping[str, Mapping[str, Difference]]
     counts: Mapping[str, int]
-    oddities: Mapping[str, Oddities]
+    notes: Mapping[str, Notes]
     only_training: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Comparison:
             "seed": self.seed,
             "only_training_videos": self.only_training,
             "counts": dict(self.counts),
-            "oddities": {side: item.to_dict() for side, item in self.oddities.items()},
+            "oddities": {side: item.to_dict() for side, item in self.notes.items()},
             "mAP": {name: item.to_dict() for name, item in self.mAP.items()},
             "averages": {name: item.to_dict() for name, item in self.averages.items()},
             "per_class": {
@@ -125,7 +125,7 @@ class Comparison:
         classes = [["class, mean AP", *titles]]
         classes += [[label, *_cells(row["mean"])] for label, row in self.per_class.items()]
         parts = [aligned(head, left=2), aligned(rows), aligned(classes)]
-        parts += [f"notes on {side.upper()}\n{item}" for side, item in self.oddities.items() if item.notes]
+        parts += [f"notes on {side.upper()}\n{item}" for side, item in self.notes.items() if item.sentences]
         return "\n\n".join(parts)
 
 
@@ -201,16 +201,16 @@ def compare(
             "detections_used_a": len(tables[0].row),
             "detections_used_b": len(tables[1].row),
         },
-        oddities={
-            side: _with_notes(find_oddities(table, matching, detections, part, truth), scope.notes(whole))
+        notes={
+            side: _with_first(find_notes(table, matching, detections, part, truth), scope.notes(whole))
             for side, table, matching, detections, whole in zip("ab", tables, matchings, (a, b), given, strict=True)
         },
         only_training=scope.only_training,
     )
 
 
-def _with_notes(oddities: Oddities, notes: tuple[str, ...]) -> Oddities:
-    return replace(oddities, notes=(*notes, *oddities.notes))
+def _with_first(notes: Notes, sentences: tuple[str, ...]) -> Notes:
+    return replace(notes, sentences=(*sentences, *notes.sentences))
 
 
 def _with_mean(ap: Floats) -> Floats:

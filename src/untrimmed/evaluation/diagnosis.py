@@ -36,7 +36,7 @@ from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.buckets import Characteristic, by_tiou, characteristic
 from untrimmed.evaluation.chance import chances_of
 from untrimmed.evaluation.characteristics import ANNOTATED, Scale, divided_by_the_data, measure, said_of, scales
-from untrimmed.evaluation.false_positives import BACKGROUND, KINDS, error_kinds, gains, profile, ranks
+from untrimmed.evaluation.false_positives import BACKGROUND, ERROR_TYPES, error_types, gains, profile, ranks
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
 from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of, tiou_name
 from untrimmed.evaluation.scoring import Evaluation, evaluate
@@ -57,9 +57,9 @@ class FalsePositives:
 
     Args:
         counts: ``(T, S, 6)`` detections by threshold, slice of G and kind; last axis as
-            :data:`~untrimmed.evaluation.false_positives.KINDS`.
+            :data:`~untrimmed.evaluation.false_positives.ERROR_TYPES`.
         mAP_N: ``(T,)`` of the detections in all S slices.
-        gains: ``(T, 5)`` what it gains without the errors of each kind; last axis as ``KINDS[1:]``.
+        gains: ``(T, 5)`` what it gains without the errors of each kind; last axis as ``ERROR_TYPES[1:]``.
     """
 
     counts: Ints
@@ -147,13 +147,15 @@ class Diagnosis:
         found, names = self.false_positives, [tiou_name(tiou) for tiou in self.tious]
         slices = range(found.counts.shape[1])
         return {
-            "kinds": list(KINDS),
+            "kinds": list(ERROR_TYPES),
             "slices": [f"{number + 1}G" for number in slices],
             "counts": {name: found.counts[t].tolist() for t, name in enumerate(names)},
             "average_shares": [[number_or_none(value) for value in row] for row in found.shares()],
             "mAP_N": by_tiou(self.tious, found.mAP_N),
-            "gains": {name: dict(zip(KINDS[1:], found.gains[t].tolist(), strict=True)) for t, name in enumerate(names)},
-            "average_gains": dict(zip(KINDS[1:], found.gains.mean(axis=0).tolist(), strict=True)),
+            "gains": {
+                name: dict(zip(ERROR_TYPES[1:], found.gains[t].tolist(), strict=True)) for t, name in enumerate(names)
+            },
+            "average_gains": dict(zip(ERROR_TYPES[1:], found.gains.mean(axis=0).tolist(), strict=True)),
         }
 
     def _accumulated(self) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class Diagnosis:
         ]
         errors = [
             [kind, percent(found.gains[self.at, k]), percent(found.gains[:, k].mean())]
-            for k, kind in enumerate(KINDS[1:])
+            for k, kind in enumerate(ERROR_TYPES[1:])
         ]
         shares = [
             [f"{number + 1}G", *map(percent, row)] for number, row in enumerate(found.shares()) if not np.isnan(row[0])
@@ -208,12 +210,12 @@ class Diagnosis:
             f"{self.evaluation.counts['detections_used']} of {self.evaluation.counts['detections']} detections",
             aligned([columns, *scores]),
             aligned([["mAP_N gained without", *columns[1:]], *errors]),
-            aligned([[f"percent of slice, mean {self.span}", *KINDS], *shares]),
+            aligned([[f"percent of slice, mean {self.span}", *ERROR_TYPES], *shares]),
             aligned([["characteristic", "worst", "best", "sensitivity", "impact", "beyond luck"], *spread], left=3),
             aligned([["characteristic", "bucket", "instances", "mAP_N", "missed"], *groups], left=2),
             aligned([["accumulated mAP by length", "contribution", "sum"], *lengths]),
         ]
-        notes = (*self.evaluation.oddities.notes, *self.notes)
+        notes = (*self.evaluation.notes.sentences, *self.notes)
         parts += ["notes\n" + "\n".join(f"- {note}" for note in notes)] if notes else []
         return "\n\n".join(parts)
 
@@ -314,7 +316,7 @@ def _place(tious: tuple[float, ...], at: float | None) -> int:
 def _false_positives(
     table: Table, matching: Matching, slices: int, background: float, normalizer: float
 ) -> FalsePositives:
-    kinds = error_kinds(table, matching, background)
+    kinds = error_types(table, matching, background)
     rank = ranks(table, kinds)
     base, gained = gains(table, matching, kinds, rank, slices, normalizer)
     return FalsePositives(profile(table, kinds, rank, slices), base, gained)

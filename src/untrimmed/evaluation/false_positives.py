@@ -24,10 +24,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from untrimmed._moved import renamed
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.overlap import Floats, Ints, Matching, Pairs, Table, pairs_in_video
 
-KINDS = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
+ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 """A true positive and the five kinds of error, in the order of all tables of this module."""
 
 BACKGROUND = 0.1
@@ -36,7 +37,7 @@ BACKGROUND = 0.1
 _TRUE, _DOUBLE, _LABEL, _LOCALIZATION, _CONFUSION, _BACKGROUND = range(6)
 
 
-def error_kinds(table: Table, matching: Matching, background: float = BACKGROUND) -> NDArray[np.int8]:
+def error_types(table: Table, matching: Matching, background: float = BACKGROUND) -> NDArray[np.int8]:
     """The kind of every detection at every threshold.
 
     Args:
@@ -44,7 +45,7 @@ def error_kinds(table: Table, matching: Matching, background: float = BACKGROUND
         background: smallest tIoU, above 0 and at most 1, that is not yet background.
 
     Returns:
-        ``(T, D)`` index into :data:`KINDS`, -1 for a detection that an Ambiguous segment excuses.
+        ``(T, D)`` index into :data:`ERROR_TYPES`, -1 for a detection that an Ambiguous segment excuses.
 
     Raises:
         InputError: if ``background`` is out of range.
@@ -69,7 +70,7 @@ def ranks(table: Table, kinds: NDArray[np.int8]) -> Ints:
     """Place of every detection among those of its class, best first, counted from 0, excused ones left out.
 
     Args:
-        kinds: ``(T, D)`` from :func:`error_kinds`.
+        kinds: ``(T, D)`` from :func:`error_types`.
 
     Returns:
         ``(T, D)``; -1 for an excused detection.
@@ -86,14 +87,14 @@ def profile(table: Table, kinds: NDArray[np.int8], rank: Ints, slices: int) -> I
     """How many detections of each kind there are in the best G, the next G, ... of each class, over all classes.
 
     Args:
-        kinds, rank: ``(T, D)`` from :func:`error_kinds` and :func:`ranks`.
+        kinds, rank: ``(T, D)`` from :func:`error_types` and :func:`ranks`.
         slices: how many slices; G is the number of instances of the detection's class.
 
     Returns:
-        ``(T, slices, 6)`` counts, last axis as :data:`KINDS`.
+        ``(T, slices, 6)`` counts, last axis as :data:`ERROR_TYPES`.
     """
     group = rank // _per_class(table)[table.label]
-    counts = np.zeros((len(kinds), slices, len(KINDS)), dtype=np.int64)
+    counts = np.zeros((len(kinds), slices, len(ERROR_TYPES)), dtype=np.int64)
     for one, kind, place in zip(counts, kinds, group, strict=True):
         used = (kind >= 0) & (place < slices)
         np.add.at(one, (place[used], kind[used]), 1)
@@ -106,12 +107,12 @@ def gains(
     """mAP_N of the best detections of each class, and what it gains if all errors of one kind go.
 
     Args:
-        kinds, rank: ``(T, D)`` from :func:`error_kinds` and :func:`ranks`.
+        kinds, rank: ``(T, D)`` from :func:`error_types` and :func:`ranks`.
         slices: the best ``slices`` times G detections of each class are kept.
         normalizer: N of :func:`~untrimmed.evaluation.ap.average_precision`.
 
     Returns:
-        ``(T,)`` mAP_N of the kept, and ``(T, 5)`` gains, last axis as ``KINDS[1:]``; both in [0, 1].
+        ``(T,)`` mAP_N of the kept, and ``(T, 5)`` gains, last axis as ``ERROR_TYPES[1:]``; both in [0, 1].
     """
     beyond = rank >= slices * _per_class(table)[table.label]
 
@@ -119,7 +120,7 @@ def gains(
         return mean_ap(average_precision(table, matching, left_out=without, normalizer=normalizer))
 
     base = score(beyond)
-    gained = [score(beyond | (kinds == kind)) - base for kind in range(1, len(KINDS))]
+    gained = [score(beyond | (kinds == kind)) - base for kind in range(1, len(ERROR_TYPES))]
     return base, np.stack(gained, axis=1)
 
 
@@ -134,3 +135,6 @@ def _highest(pairs: Pairs, values: Floats) -> Floats:
 
 def _per_class(table: Table) -> Ints:
     return np.bincount(table.instance_label, minlength=len(table.classes))
+
+
+__getattr__ = renamed(__name__, {"KINDS": "ERROR_TYPES", "error_kinds": "error_types"})

@@ -28,7 +28,7 @@ from untrimmed.evaluation.any_label import with_one_label
 from untrimmed.evaluation.ap import average_precision, mean_ap
 from untrimmed.evaluation.bootstrap import LEVEL, bootstrap_ap, draw_weights, interval, pair
 from untrimmed.evaluation.characteristics import divided_by_the_data, said_of, scales
-from untrimmed.evaluation.oddities import Oddities, find_oddities
+from untrimmed.evaluation.notes import Notes, find_notes
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, Matching, Table, build_table, match
 from untrimmed.evaluation.protocols import (
     Protocol,
@@ -97,7 +97,7 @@ class Evaluation:
         average_recall: of the detections as proposals, labels ignored.
         instances, detections: ``(K,)`` how many each class has.
         counts: of videos, classes, instances and detections, and of those used.
-        oddities: what was left out, and what is strange.
+        notes: what was left out, and what is strange.
         intervals: None unless resamples were asked for.
         training: the scores in the videos that the model was trained on, apart; None without such videos.
         only_training: whether the model was trained on all videos that are scored here, so that nothing of it says how
@@ -118,7 +118,7 @@ class Evaluation:
     instances: Ints
     detections: Ints
     counts: Mapping[str, int]
-    oddities: Oddities
+    notes: Notes
     intervals: Intervals | None = None
     training: Evaluation | None = None
     only_training: bool = False
@@ -146,7 +146,7 @@ class Evaluation:
                     for k, label in enumerate(self.classes)
                 }
             },
-            **self.oddities.to_dict(),
+            **self.notes.to_dict(),
             "lengths": [
                 {
                     "name": group.name,
@@ -217,7 +217,7 @@ class Evaluation:
         parts += [aligned(spans)] if spans else []
         parts += [f"average recall at tIoU 0.5:0.05:0.95, percent\n{self.average_recall}", aligned(classes)]
         parts += [f"apart: {self.training.apart()}"] if self.training else []
-        parts += [f"notes\n{self.oddities}"] if self.oddities.notes else []
+        parts += [f"notes\n{self.notes}"] if self.notes.sentences else []
         return "\n\n".join(parts)
 
     def apart(self) -> str:
@@ -278,9 +278,9 @@ def evaluate(
         trained = _evaluated(
             scope.trained(detections), scope.training, truth, rules, scope.name, clean, edges, (0, 0, level)
         )
-    oddities = replace(scores.oddities, notes=(*scope.notes(detections), *scores.oddities.notes))
+    notes = replace(scores.notes, sentences=(*scope.notes(detections), *scores.notes.sentences))
     counts = {**scores.counts, "detections": len(detections), "detections_apart": len(detections) - len(tested)}
-    return replace(scores, counts=counts, oddities=oddities, training=trained, only_training=scope.only_training)
+    return replace(scores, counts=counts, notes=notes, training=trained, only_training=scope.only_training)
 
 
 def _evaluated(
@@ -298,10 +298,10 @@ def _evaluated(
     matching = match(table, tious)
     ap = average_precision(table, matching)
     spans, scores = averages_of(tious), mean_ap(ap)
-    oddities = find_oddities(table, matching, detections, part, truth)
+    notes = find_notes(table, matching, detections, part, truth)
     if lengths is None:
         lengths, words = _default_lengths(table, rules)
-        oddities = replace(oddities, notes=(*oddities.notes, *words))
+        notes = replace(notes, sentences=(*notes.sentences, *words))
     return Evaluation(
         protocol=rules.name,
         subset=name,
@@ -324,7 +324,7 @@ def _evaluated(
             "detections": len(detections),
             "detections_used": len(table.row),
         },
-        oddities=oddities,
+        notes=notes,
         intervals=_intervals(table, matching, spans, *bootstrap) if bootstrap[0] else None,
     )
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.judgement import judge
+from untrimmed.evaluation.error_analysis import analyse_errors
 from untrimmed.evaluation.protocols import AMBIGUOUS, protocol_of
 from untrimmed.evaluation.text import aligned
 from untrimmed.segments import tiou
@@ -173,7 +173,7 @@ def _operating_point(detections: Detections, truth: Annotations | None) -> float
         part = Annotations.of(truth.videos[name] for name in detections.video_ids if name in truth.videos)
         rules = protocol_of(None, part)
         if not rules.no_classes.issuperset(part.labels):
-            judged = judge(detections, part, rules)
+            judged = analyse_errors(detections, part, rules)
             return max(judged.best, float(judged.cuts[1]))
     highest = np.zeros(len(detections.video_ids))
     np.maximum.at(highest, detections.video, detections.scores)

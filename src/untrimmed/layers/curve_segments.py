@@ -33,7 +33,7 @@ class Scoring(BaseModel):
     class_weight: float = Field(0.2, ge=0, description="gamma, of the video's score of the class")
 
 
-class Proposals(Scoring):
+class SegmentSettings(Scoring):
     """Likewise, with the thresholds of the curves."""
 
     thresholds: tuple[float, ...] = Field(
@@ -74,7 +74,7 @@ class Cut(NamedTuple):
     zeroed: bool = False
 
 
-class Found(NamedTuple):
+class CurveSegments(NamedTuple):
     """Segments of a batch of windows.
 
     Attributes:
@@ -100,7 +100,7 @@ def occurring(scores: Tensor, threshold: float) -> Rows:
     return Rows(windows, labels, scores[windows, labels])
 
 
-def proposals(curves: Tensor, cells: Tensor, rows: Rows, settings: Scoring, cuts: Sequence[Cut]) -> Found:
+def curve_segments(curves: Tensor, cells: Tensor, rows: Rows, settings: Scoring, cuts: Sequence[Cut]) -> CurveSegments:
     """The segments of every class that occurs.
 
     Args:
@@ -128,4 +128,4 @@ def proposals(curves: Tensor, cells: Tensor, rows: Rows, settings: Scoring, cuts
             parts.append((of, runs, value))
     of, runs, standing_out = (torch.cat(values) for values in zip(*parts, strict=True))
     scores = (standing_out + settings.class_weight * rows.scores[of]) / (1 + settings.class_weight)
-    return Found(rows.windows[of], rows.labels[of], runs / settings.finer, scores.clamp(0, 1).float())
+    return CurveSegments(rows.windows[of], rows.labels[of], runs / settings.finer, scores.clamp(0, 1).float())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from untrimmed._moved import renamed
 from untrimmed.layers.conv import masked
 
 
@@ -67,7 +68,7 @@ class TopDown(nn.Module):
         return outputs[::-1]
 
 
-class SideBySide:
+class PackedLevels:
     """Levels of a pyramid laid side by side on one axis, so that a head they share runs once for all of them.
 
     An empty step between two levels keeps convolutions of kernel 3 from reaching over, if it is zero again after
@@ -100,3 +101,6 @@ class SideBySide:
     def values(self, joined: Tensor) -> Tensor:
         """(..., P) -> (..., sum of T_l): without the empty steps."""
         return torch.cat([joined[..., first:last] for first, last in self._spans], dim=-1)
+
+
+__getattr__ = renamed(__name__, {"SideBySide": "PackedLevels"})

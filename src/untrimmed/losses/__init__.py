@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from untrimmed._moved import renamed
+
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class LossTerm:
     """One term of a loss, not yet divided.
 
     What a term is divided by (its positives, its steps) is known only once every micro-batch and every process has
@@ -28,7 +30,10 @@ class Term:
     weight: float = 1.0
 
 
-def total(terms: Mapping[str, Term]) -> Tensor:
+def total(terms: Mapping[str, LossTerm]) -> Tensor:
     """The loss that terms of one batch stand for: the sum of ``weight * sum / max(count, 1)``, a scalar."""
     parts = [term.weight * term.sum / torch.as_tensor(term.count).clamp(min=1) for term in terms.values()]
     return torch.stack(parts).sum()
+
+
+__getattr__ = renamed(__name__, {"Term": "LossTerm"})

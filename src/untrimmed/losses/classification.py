@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 
 
 def sigmoid_focal(logits: Tensor, targets: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
@@ -40,7 +40,7 @@ def focal_term(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     weight: float = 1.0,
-) -> Term:
+) -> LossTerm:
     """Focal loss over the classes of the positions that take part.
 
     Args:
@@ -52,10 +52,10 @@ def focal_term(
         weight: of the term.
     """
     losses = sigmoid_focal(logits, targets.to(logits.dtype), alpha=alpha, gamma=gamma)
-    return Term((losses * mask[:, None]).sum(), count, weight)
+    return LossTerm((losses * mask[:, None]).sum(), count, weight)
 
 
-def softmax_term(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+def softmax_term(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
     """Cross-entropy of exclusive classes, averaged over positions.
 
     Args:
@@ -65,10 +65,10 @@ def softmax_term(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: float 
         weight: of the term.
     """
     losses = F.cross_entropy(logits, labels.where(mask, 0), reduction="none")
-    return Term((losses * mask).sum(), mask.sum(), weight)
+    return LossTerm((losses * mask).sum(), mask.sum(), weight)
 
 
-def sigmoid_term(logits: Tensor, targets: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+def sigmoid_term(logits: Tensor, targets: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
     """Binary cross-entropy, averaged over the positions that take part.
 
     Args:
@@ -79,10 +79,10 @@ def sigmoid_term(logits: Tensor, targets: Tensor, mask: Tensor, *, weight: float
     """
     losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
     mask = mask.expand_as(losses)
-    return Term((losses * mask).sum(), mask.sum(), weight)
+    return LossTerm((losses * mask).sum(), mask.sum(), weight)
 
 
-def balanced_terms(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: float = 1.0) -> tuple[Term, Term]:
+def balanced_terms(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: float = 1.0) -> tuple[LossTerm, LossTerm]:
     """The loss of boundary curves (BSN's TEM, section 3.3 of Lin et al., ECCV 2018; BMN, Eq. 6), as two terms.
 
     With r = entries / positives it is published as
@@ -103,6 +103,6 @@ def balanced_terms(logits: Tensor, labels: Tensor, mask: Tensor, *, weight: floa
     positive = labels & mask
     negative = ~labels & mask
     return (
-        Term((F.softplus(-logits) * positive).sum(), positive.sum(), weight / 2),
-        Term((F.softplus(logits) * negative).sum(), negative.sum(), weight / 2),
+        LossTerm((F.softplus(-logits) * positive).sum(), positive.sum(), weight / 2),
+        LossTerm((F.softplus(logits) * negative).sum(), negative.sum(), weight / 2),
     )

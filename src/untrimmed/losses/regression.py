@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.segments import giou
 
 
-def giou_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+def giou_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
     """``1 - GIoU`` (Rezatofighi et al., CVPR 2019, in one dimension), averaged over the segments that take part.
 
     Args:
@@ -21,10 +21,10 @@ def giou_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float 
         weight: of the term.
     """
     losses = 1 - giou(predicted, target)
-    return Term((losses * mask).sum(), mask.sum(), weight)
+    return LossTerm((losses * mask).sum(), mask.sum(), weight)
 
 
-def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
     """Squared error, averaged over the elements that take part.
 
     Args:
@@ -33,7 +33,7 @@ def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: flo
         weight: of the term.
     """
     losses = (predicted - target.to(predicted.dtype)).square()
-    return Term((losses * mask).sum(), mask.sum(), weight)
+    return LossTerm((losses * mask).sum(), mask.sum(), weight)
 
 
 def banded_terms(
@@ -44,7 +44,7 @@ def banded_terms(
     edges: Sequence[float],
     shares: Sequence[float],
     weight: float = 1.0,
-) -> tuple[Term, ...]:
+) -> tuple[LossTerm, ...]:
     """Losses balanced over bands of the target, as BSN and BMN balance proposals by their overlap with the truth.
 
     Both draw as many elements from each band (or twice as many from one), and average over those drawn. What that is
@@ -64,5 +64,5 @@ def banded_terms(
     terms = []
     for number, share in enumerate(shares):
         inside = mask & (band == number)
-        terms.append(Term((losses * inside).sum(), inside.sum(), weight * share / sum(shares)))
+        terms.append(LossTerm((losses * inside).sum(), inside.sum(), weight * share / sum(shares)))
     return tuple(terms)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 
 
-def video_term(logits: Tensor, labels: Tensor, *, weight: float = 1.0) -> Term:
+def video_term(logits: Tensor, labels: Tensor, *, weight: float = 1.0) -> LossTerm:
     """Multiple-instance loss of video-level class scores (BaS-Net, Eq. 5; UM, Eq. 10).
 
     Binary cross-entropy between the softmax of the scores and the labels divided by their number, averaged over
@@ -23,14 +23,14 @@ def video_term(logits: Tensor, labels: Tensor, *, weight: float = 1.0) -> Term:
     amount = labels.sum(1, keepdim=True)
     entropies = _entropies(logits, labels / amount.clamp(min=1)).mean(1)
     known = amount[:, 0] > 0
-    return Term((entropies * known).sum(), known.sum(), weight)
+    return LossTerm((entropies * known).sum(), known.sum(), weight)
 
 
-def uniform_term(logits: Tensor, *, weight: float = 1.0) -> Term:
+def uniform_term(logits: Tensor, *, weight: float = 1.0) -> LossTerm:
     """The softmax of scores is to be uniform (background entropy, UM, Eq. 12): binary cross-entropy with 1 / K,
     averaged over classes and videos. ``logits``: (B, K)."""
     target = torch.full_like(logits, 1 / logits.shape[1])
-    return Term(_entropies(logits, target).mean(1).sum(), len(logits), weight)
+    return LossTerm(_entropies(logits, target).mean(1).sum(), len(logits), weight)
 
 
 def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def _entropies(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * log_p.clamp(min=-100) + (1 - targets) * log_rest)
 
 
-def sparsity_term(weights: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term:
+def sparsity_term(weights: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
     """L1 norm of attention weights over the time of a video, averaged over videos (BaS-Net, Eq. 6).
 
     Args:
@@ -50,10 +50,10 @@ def sparsity_term(weights: Tensor, mask: Tensor, *, weight: float = 1.0) -> Term
         mask: (B, T) bool.
         weight: of the term.
     """
-    return Term((weights.abs() * mask).sum(), len(weights), weight)
+    return LossTerm((weights.abs() * mask).sum(), len(weights), weight)
 
 
-def magnitude_term(actions: Tensor, background: Tensor, margin: float, *, weight: float = 1.0) -> Term:
+def magnitude_term(actions: Tensor, background: Tensor, margin: float, *, weight: float = 1.0) -> LossTerm:
     """Feature magnitudes of action are to be large, of background small (uncertainty modelling, UM, Eq. 11).
 
     ``(max(0, m - |f_action|) + |f_background|)^2``, averaged over videos, for the mean features of each.
@@ -65,7 +65,7 @@ def magnitude_term(actions: Tensor, background: Tensor, margin: float, *, weight
         weight: of the term.
     """
     lacking = (margin - _magnitude(actions)).clamp(min=0)
-    return Term((lacking + _magnitude(background)).square().sum(), len(actions), weight)
+    return LossTerm((lacking + _magnitude(background)).square().sum(), len(actions), weight)
 
 
 def _magnitude(features: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def _magnitude(features: Tensor) -> Tensor:
     return features.square().sum(1).add(torch.finfo(features.dtype).tiny).sqrt()
 
 
-def cross_entropy_term(logits: Tensor, targets: Tensor, *, weight: float = 1.0) -> Term:
+def cross_entropy_term(logits: Tensor, targets: Tensor, *, weight: float = 1.0) -> LossTerm:
     """Softmax cross-entropy with target distributions, averaged over videos.
 
     Args:
@@ -84,4 +84,4 @@ def cross_entropy_term(logits: Tensor, targets: Tensor, *, weight: float = 1.0) 
     amount = targets.sum(1, keepdim=True)
     losses = -(targets / amount.clamp(min=1e-9) * logits.log_softmax(1)).sum(1)
     known = amount[:, 0] > 0
-    return Term((losses * known).sum(), known.sum(), weight)
+    return LossTerm((losses * known).sum(), known.sum(), weight)

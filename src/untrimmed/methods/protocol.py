@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 
 Raw = dict[str, Tensor]
 """What a network says about a batch, flat; raws of several streams may be averaged before they are decoded."""
@@ -76,7 +76,7 @@ class Method(Protocol):
         """The network, on a batch of windows of any length."""
         ...
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """The terms of the training loss, from what the network said and the batch's targets."""
         ...
 

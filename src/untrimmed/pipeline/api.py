@@ -24,7 +24,7 @@ from untrimmed.pipeline.recipe import Recipe, load, recipe_of
 from untrimmed.pipeline.run_report import write_run_report
 from untrimmed.pipeline.sources import find_sources
 from untrimmed.pipeline.train import RunResult
-from untrimmed.training.loop import Watcher
+from untrimmed.training.loop import Callbacks
 from untrimmed.types import Detections
 from untrimmed.video.decode import VideoWarning
 
@@ -39,8 +39,8 @@ def train(
     device: str = "auto",
     resume: bool = False,
     videos: str | Path | None = None,
-    watcher: Watcher | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    callbacks: Callbacks | None = None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> RunResult:
     """Train a method; then detect in the test subset, score it and write a report: `untrimmed train`.
 
@@ -53,8 +53,8 @@ def train(
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         resume: go on with the run that is in the folder.
         videos: folder of the video files, to link them in the report.
-        watcher: is told of every step and epoch.
-        say: is told in a sentence what happens next, such as ``print``.
+        callbacks: is told of every step and epoch.
+        log: is told in a sentence what happens next, such as ``print``.
 
     Returns:
         The detector and, if the recipe has a test subset, its detections and their scores.
@@ -65,7 +65,7 @@ def train(
     given = {"data.annotations": annotations, "data.features": features}
     changes = {key: str(value) for key, value in given.items() if value is not None}
     recipe = _recipe(config, [*_texts(changes), *(_texts(overrides) if isinstance(overrides, Mapping) else overrides)])
-    result = training.train(recipe, Path(out), device=best_device(device), resume=resume, watcher=watcher, say=say)
+    result = training.train(recipe, Path(out), device=best_device(device), resume=resume, callbacks=callbacks, log=log)
     if result.detections is not None:
         write_run_report(Path(out), None if videos is None else Path(videos))
     return result

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.io import atomic_write, check_file
 from untrimmed.layers.conv import pad_steps

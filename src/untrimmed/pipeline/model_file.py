@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.activitynet import ResultsExtra
 from untrimmed.formats.io import atomic_write

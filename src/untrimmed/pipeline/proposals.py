@@ -60,7 +60,7 @@ def supply(
     out: Path,
     *,
     device: torch.device,
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Supply:
     """The proposals that a recipe names, read or made, and compared with its videos.
 
@@ -71,7 +71,7 @@ def supply(
         features: of all of them.
         out: folder of the run, where proposals that are made are kept.
         device: that the proposal model computes on.
-        say: is told what happens and what is left out.
+        log: is told what happens and what is left out.
 
     Raises:
         InputError: if a method that judges proposals has none, another has some, or they do not fit the videos; if the
@@ -87,7 +87,7 @@ def supply(
     source, proposer = f"data.proposals: {data.proposals}", None
     if _is_model(data.proposals):
         proposer = load_model(data.proposals, device)
-        found = _made(proposer, data, parts, features, out, say)
+        found = _made(proposer, data, parts, features, out, log)
     else:
         if data.proposal_features is not None:
             raise InputError(
@@ -97,11 +97,11 @@ def supply(
     filled = {part: videos for part, videos in parts.items() if len(videos)}
     proposals = checked(found, filled, source, most=data.proposals_per_video)
     total = sum(map(len, proposals.videos.values()))
-    say(f"{counted(total, 'proposal')} of {counted(len(proposals.videos), 'video')} from {data.proposals}")
+    log(f"{counted(total, 'proposal')} of {counted(len(proposals.videos), 'video')} from {data.proposals}")
     for note in proposals.notes:
-        say(note)
+        log(note)
     if count := outside_features(proposals, features):
-        say(f"{counted(count, 'proposal')} where the video has no features: no window shows them")
+        log(f"{counted(count, 'proposal')} where the video has no features: no window shows them")
     return Supply(proposals, proposer)
 
 
@@ -173,7 +173,7 @@ def _made(
     parts: Mapping[str, Annotations],
     features: Features,
     out: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Detections:
     """What a model proposes in all videos; from the file in the run, if the same model made it."""
     assert data.proposals is not None
@@ -182,7 +182,7 @@ def _made(
     if file.is_file() and _stands_in(file, made_by):
         kept = read_detections(file)
         if videos.keys() <= set(kept.video_ids):
-            say(f"proposals of {data.proposals}: those kept in {file}")
+            log(f"proposals of {data.proposals}: those kept in {file}")
             return kept
     own = features
     if data.proposal_features is not None:
@@ -195,7 +195,7 @@ def _made(
             f"data.proposals: {data.proposals}: does not fit {key}: {why}; name the features it was trained on in "
             "data.proposal_features, or give a file of its proposals"
         )
-    say(f"proposals of {data.proposals}: detecting in {counted(len(videos), 'video')}")
+    log(f"proposals of {data.proposals}: detecting in {counted(len(videos), 'video')}")
     found = collect(proposer.stream(own, videos), ())
     write_detections(found, file, extra=ResultsExtra({_MADE_BY: made_by}))
     return found

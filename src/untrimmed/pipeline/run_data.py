@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from untrimmed.data.dataset import LocalizationDataset, check_features
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.data.proposals import ProposalSet
 from untrimmed.errors import InputError, nearest
 from untrimmed.evaluation.text import counted
@@ -22,7 +22,7 @@ from untrimmed.types import Annotations
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunData:
     """What a recipe learns from: its subsets, features and classes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Parts:
     classes: tuple[str, ...]
 
 
-def open_parts(recipe: Recipe) -> Parts:
+def open_run_data(recipe: Recipe) -> RunData:
     """Read the annotations and open the features of a recipe.
 
     Raises:
@@ -72,7 +72,7 @@ def open_parts(recipe: Recipe) -> Parts:
     _check_features(features, wanted)
     if recipe.fusion is not None:
         _check_class_scores(recipe.fusion.class_scores, parts)
-    return Parts(truth, parts["training"], parts["validation"], parts["test"], features, classes)
+    return RunData(truth, parts["training"], parts["validation"], parts["test"], features, classes)
 
 
 def _expect_segments(training: Annotations, recipe: Recipe) -> None:
@@ -113,7 +113,7 @@ def validates_on_test(recipe: Recipe) -> bool:
 
 
 def training_set(
-    recipe: Recipe, parts: Parts, standardise: Standardise | None, proposals: ProposalSet | None
+    recipe: Recipe, parts: RunData, standardise: Standardise | None, proposals: ProposalSet | None
 ) -> LocalizationDataset:
     """The windows that are trained on."""
     return LocalizationDataset(
@@ -127,7 +127,7 @@ def training_set(
     )
 
 
-def common_grid(parts: Parts) -> SnippetGrid | None:
+def common_grid(parts: RunData) -> SnippetGrid | None:
     """The grid that all training videos have; None if they differ."""
     grids = {parts.features.grid(video_id) for video_id in parts.training.videos}
     return grids.pop() if len(grids) == 1 else None

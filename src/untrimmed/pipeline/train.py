@@ -29,7 +29,7 @@ import yaml
 from torch import nn
 
 from untrimmed.data.feed import WindowFeed
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
 from untrimmed.evaluation import Evaluation, evaluate
 from untrimmed.evaluation.any_label import without_labels
@@ -43,10 +43,10 @@ from untrimmed.pipeline.detector import Detector, collect
 from untrimmed.pipeline.model_file import MODEL_FILE, TRAINED_ON
 from untrimmed.pipeline.proposals import Supply, identity, supply
 from untrimmed.pipeline.recipe import Recipe, rules_of
-from untrimmed.pipeline.run_data import Parts, common_grid, open_parts, training_set, validates_on_test
+from untrimmed.pipeline.run_data import RunData, common_grid, open_run_data, training_set, validates_on_test
 from untrimmed.postprocess.fusion import fuse_class_scores, read_class_scores
 from untrimmed.postprocess.pipeline import say_left_out
-from untrimmed.training.loop import Training, Watcher
+from untrimmed.training.loop import Callbacks, Training
 from untrimmed.training.optim import make_step
 from untrimmed.training.processes import ALONE, Processes
 from untrimmed.types import Annotations, Detections
@@ -76,8 +76,8 @@ def train(
     *,
     device: torch.device,
     resume: bool = False,
-    watcher: Watcher | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    callbacks: Callbacks | None = None,
+    log: Callable[[str], None] = lambda text: None,
     processes: Processes = ALONE,
 ) -> RunResult:
     """Train by a recipe, then detect, score and report.
@@ -87,8 +87,8 @@ def train(
         out: its folder; made if absent.
         device: to train on.
         resume: go on with the run that is in the folder.
-        watcher: is told of every step and epoch.
-        say: is told in a sentence what happens next.
+        callbacks: is told of every step and epoch.
+        log: is told in a sentence what happens next.
         processes: that train together, see :func:`untrimmed.training.processes.joined`; all call this function. The
             first writes the files, detects and scores; the others return without detections.
 
@@ -96,14 +96,14 @@ def train(
         InputError: if something of the input is wrong, or the folder holds another run.
     """
     begun = time.time()
-    parts = open_parts(recipe)
+    parts = open_run_data(recipe)
     if validates_on_test(recipe):
-        say(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
+        log(f"validation looks at the test videos: data.validation and data.test are both '{recipe.data.test}'")
     if processes.first and not resume:
         _prepare(out)
         _write_config(out, recipe)
     _make_deterministic(recipe.train.seed)
-    given = _supply(recipe, parts, out, device, say) if processes.first else Supply()
+    given = _supply(recipe, parts, out, device, log) if processes.first else Supply()
     proposals = processes.of_first([given.proposals] if processes.first else None)[0]
     # Whether the proposals were made or read, the weights begin alike.
     torch.manual_seed(recipe.train.seed)
@@ -112,7 +112,7 @@ def train(
         measured = Standardise.measure(parts.features, parts.training.videos) if processes.first else None
         standardise = processes.of_first(measured)
     dataset = training_set(recipe, parts, standardise, proposals)
-    say(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
+    log(f"training on {dataset.report()}; {len(parts.classes)} classes, on {device}")
     detector = _untrained(recipe, parts, standardise, device)
     detector.proposals, detector.proposer = proposals, given.proposer
     method = detector.method
@@ -137,7 +137,7 @@ def train(
         evaluate=_validation(detector, parts) if len(parts.validation) else None,
         fingerprint=_what_is_learned(recipe.to_dict()),
         check_weights=partial(check_format, recipe.method["name"], way_on=_ANEW),
-        watcher=watcher if processes.first else None,
+        callbacks=callbacks if processes.first else None,
         processes=processes,
     )
     summary = training.fit(resume=resume)
@@ -149,7 +149,7 @@ def train(
         _write_config(out, recipe)
     detector.save(out / MODEL_FILE)
     metrics: dict[str, Any] = {"training": summary, "simulated": detector.simulated}
-    detections, evaluation = _test(detector, parts, out, say) if len(parts.test) else (None, None)
+    detections, evaluation = _test(detector, parts, out, log) if len(parts.test) else (None, None)
     if evaluation:
         metrics["test"] = evaluation.to_dict()
     metrics["seconds"] = round(time.time() - begun, 1)
@@ -157,10 +157,10 @@ def train(
     return RunResult(detector, detections, evaluation, metrics)
 
 
-def _supply(recipe: Recipe, parts: Parts, out: Path, device: torch.device, say: Callable[[str], None]) -> Supply:
+def _supply(recipe: Recipe, parts: RunData, out: Path, device: torch.device, log: Callable[[str], None]) -> Supply:
     """The proposals of all videos, for a method that judges them."""
     every = {"training": parts.training, "validation": parts.validation, "test": parts.test}
-    return supply(recipe, parts.truth, every, parts.features, out, device=device, say=say)
+    return supply(recipe, parts.truth, every, parts.features, out, device=device, log=log)
 
 
 def _ids(training: Annotations) -> list[str]:
@@ -169,7 +169,7 @@ def _ids(training: Annotations) -> list[str]:
     return sorted({*training.videos, *(name for name in recordings if isinstance(name, str))})
 
 
-def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, device: torch.device) -> Detector:
+def _untrained(recipe: Recipe, parts: RunData, standardise: Standardise | None, device: torch.device) -> Detector:
     """The method of a recipe with fresh weights, in all that detection needs."""
     options = dict(recipe.method)
     method = make_method(options.pop("name"), options, parts.features.channels, len(parts.classes)).to(device)
@@ -179,18 +179,18 @@ def _untrained(recipe: Recipe, parts: Parts, standardise: Standardise | None, de
 
 
 def _test(
-    detector: Detector, parts: Parts, out: Path, say: Callable[[str], None]
+    detector: Detector, parts: RunData, out: Path, log: Callable[[str], None]
 ) -> tuple[Detections, Evaluation | None]:
     """Detect in the test subset, write detections and curves, and score where there is a truth."""
-    say(f"detecting in the {len(parts.test)} videos of the test subset")
+    log(f"detecting in the {len(parts.test)} videos of the test subset")
     video_ids = tuple(parts.test.videos)
-    detections = detect_all(detector, parts.features, video_ids, say)
+    detections = detect_all(detector, parts.features, video_ids, log)
     write_detections(detections, out / RESULTS_FILE, extra=detector.results_extra)
     curves = dict(detector.curves(parts.features, video_ids))
     if curves:
         write_curves(curves, out / CURVES_FILE)
     if not parts.test.instance_count:
-        say("the test subset has no instances, so its detections are not scored")
+        log("the test subset has no instances, so its detections are not scored")
         return detections, None
     return detections, score(detections, parts, parts.test, detector.recipe)
 
@@ -199,10 +199,10 @@ def detect_all(
     detector: Detector,
     features: Features,
     video_ids: tuple[str, ...],
-    say: Callable[[str], None] = say_left_out,
+    log: Callable[[str], None] = say_left_out,
 ) -> Detections:
     """Detections in many videos, labelled by video-level class scores if the recipe says so."""
-    found = collect(detector.stream(features, video_ids, note=say), detector.classes, detector.trained_on)
+    found = collect(detector.stream(features, video_ids, note=log), detector.classes, detector.trained_on)
     fusion = detector.recipe.fusion
     if fusion is None:
         return found
@@ -210,7 +210,7 @@ def detect_all(
     return fuse_class_scores(found, scores, top_k=fusion.top_k, rule=fusion.rule, weight=fusion.weight)
 
 
-def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Recipe) -> Evaluation:
+def score(detections: Detections, parts: RunData, videos: Annotations, recipe: Recipe) -> Evaluation:
     """The scores of detections in some videos, see :func:`untrimmed.pipeline.recipe.rules_of`; detections of a
     class-agnostic method, which have no label, are scored as segments of any."""
     settings, name = recipe.evaluate, videos.subsets[0] or "all"
@@ -222,7 +222,7 @@ def score(detections: Detections, parts: Parts, videos: Annotations, recipe: Rec
     )
 
 
-def _validation(detector: Detector, parts: Parts) -> Callable[[nn.Module], dict[str, float]]:
+def _validation(detector: Detector, parts: RunData) -> Callable[[nn.Module], dict[str, float]]:
     def metrics(method: nn.Module) -> dict[str, float]:
         found = detect_all(detector, parts.features, tuple(parts.validation.videos))
         result = score(found, parts, parts.validation, detector.recipe)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from untrimmed.data.batch import Batch, Sample, collate
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.data.proposals import ProposalSet
 from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import Features
@@ -105,7 +105,7 @@ class WindowedNetwork:
             left[video_id] = len(windows)
             own = None if self.proposals is None else self.proposals.of_video(video_id, video.duration)
             for window in windows:
-                yield materialise(window, features, standardise=self.model.standardise, proposals=own)
+                yield load_window(window, features, standardise=self.model.standardise, proposals=own)
 
     def _candidates_of(self, batch: Batch) -> list[Candidates]:
         decode: Callable[[Raw, Batch], Sequence[StepDetections]] = self.model.method.decode  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from untrimmed.errors import InputError
 from untrimmed.evaluation.buckets import Bucket, Characteristic
 from untrimmed.evaluation.chance import ERROR, SHUFFLES
 from untrimmed.evaluation.diagnosis import Diagnosis
-from untrimmed.evaluation.false_positives import KINDS
+from untrimmed.evaluation.false_positives import ERROR_TYPES
 from untrimmed.evaluation.protocols import tiou_name
 from untrimmed.evaluation.text import percent
 from untrimmed.formats.io import write_json, write_text
@@ -105,7 +105,7 @@ def _page(diagnosis: Diagnosis, drawn: Mapping[str, Panel], title: str) -> str:
 
 def _render(diagnosis: Diagnosis, drawn: Mapping[str, Panel]) -> str:
     scores = diagnosis.evaluation
-    notes = [*scores.oddities.notes, *diagnosis.notes]
+    notes = [*scores.notes.sentences, *diagnosis.notes]
     return frame.fragment(
         "diagnosis.html",
         span=diagnosis.span,
@@ -119,7 +119,7 @@ def _render(diagnosis: Diagnosis, drawn: Mapping[str, Panel]) -> str:
             (_TITLES[one.key], [drawn[f"score-{one.key}"], drawn[f"missed-{one.key}"]], _unknown(one))
             for one in diagnosis.characteristics
         ],
-        kinds=list(zip(KINDS, COLORS, _MEANINGS, strict=True)),
+        kinds=list(zip(ERROR_TYPES, COLORS, _MEANINGS, strict=True)),
         scores=score_grid(diagnosis),
         lengths=_length_grid(diagnosis),
         classes=_class_grid(diagnosis),
@@ -190,17 +190,17 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
         worst = 1 + int(np.argmax(first[1:]))
         sentences.append(
             f"Of the best G detections, {100 * first[0]:.0f} % are right at tIoU {shown}; the most frequent error "
-            f"among them is {KINDS[worst]}, {100 * first[worst]:.0f} %."
+            f"among them is {ERROR_TYPES[worst]}, {100 * first[worst]:.0f} %."
         )
     mean, here = found.gains.mean(axis=0), found.gains[at]
     top, top_here = int(np.argmax(mean)), int(np.argmax(here))
     if top == top_here:
         there = f"{plots.signed(100 * here[top_here])} at tIoU {shown}"
     else:
-        there = f"at tIoU {shown} without {KINDS[1 + top_here]} errors, {plots.signed(100 * here[top_here])}"
+        there = f"at tIoU {shown} without {ERROR_TYPES[1 + top_here]} errors, {plots.signed(100 * here[top_here])}"
     average = f"{plots.signed(100 * mean[top])} points of mAP_N on average over tIoU {span}, "
     sentences.append(
-        f"Most would be gained without {KINDS[1 + top]} errors: "
+        f"Most would be gained without {ERROR_TYPES[1 + top]} errors: "
         + (f"{average}{there}." if len(diagnosis.tious) > 1 else f"{there.replace(' at', ' points of mAP_N at', 1)}.")
     )
     sentences.append(_sensitive(diagnosis))

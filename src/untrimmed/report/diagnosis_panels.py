@@ -8,7 +8,7 @@ import numpy as np
 
 from untrimmed.evaluation.buckets import Bucket, Characteristic
 from untrimmed.evaluation.diagnosis import Diagnosis
-from untrimmed.evaluation.false_positives import KINDS
+from untrimmed.evaluation.false_positives import ERROR_TYPES
 from untrimmed.evaluation.protocols import tiou_name
 from untrimmed.evaluation.text import percent
 from untrimmed.report import plots
@@ -72,7 +72,7 @@ def _profilepanels(diagnosis: Diagnosis) -> list[Panel]:
             name,
             f"Kinds of detections in each slice of G, {what}",
             ticks,
-            [Series(kind, (100 * shares[:, k]).tolist(), COLORS[k]) for k, kind in enumerate(KINDS)],
+            [Series(kind, (100 * shares[:, k]).tolist(), COLORS[k]) for k, kind in enumerate(ERROR_TYPES)],
             "slice of the ranking, G detections of each class",
             "share of the slice (%)",
         )
@@ -81,7 +81,7 @@ def _profilepanels(diagnosis: Diagnosis) -> list[Panel]:
             "errors in the first bars cost most."
         )
         rows = [[tick, *map(_cell, row)] for tick, row in zip(ticks, shares, strict=True)]
-        panels.append(Panel(f"Profile, {what}", graphic, caption, Grid(("slice", *KINDS), rows)))
+        panels.append(Panel(f"Profile, {what}", graphic, caption, Grid(("slice", *ERROR_TYPES), rows)))
     return panels
 
 
@@ -95,7 +95,7 @@ def _gain_panel(diagnosis: Diagnosis) -> Panel:
     graphic = plots.lying_bars(
         "error-gains",
         "Gain of mAP_N if all errors of one kind were gone",
-        KINDS[1:],
+        ERROR_TYPES[1:],
         views,
         "gain of mAP_N (percentage points)",
     )
@@ -106,7 +106,7 @@ def _gain_panel(diagnosis: Diagnosis) -> Panel:
     )
     rows = [
         [kind, plots.signed(100 * a, 2), plots.signed(100 * b, 2)]
-        for kind, a, b in zip(KINDS[1:], here, mean, strict=True)
+        for kind, a, b in zip(ERROR_TYPES[1:], here, mean, strict=True)
     ]
     grid = Grid(("without", f"at tIoU {shown}", f"mean {diagnosis.span}"), rows)
     return Panel("What each kind costs", graphic, caption, grid)

@@ -33,8 +33,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.false_positives import KINDS
-from untrimmed.evaluation.judgement import Judgement, judge, score_cuts, slack
+from untrimmed.evaluation.error_analysis import ErrorAnalysis, analyse_errors, score_cuts, slack
+from untrimmed.evaluation.false_positives import ERROR_TYPES
 from untrimmed.evaluation.protocols import Protocol, clean_tious, protocol_of
 from untrimmed.evaluation.subsets import scope_of
 from untrimmed.evaluation.suggestion import suggest
@@ -167,7 +167,7 @@ def collect(
     index = {
         "labels": labels,
         "sets": [one.name for one in results],
-        "kinds": KINDS,
+        "kinds": ERROR_TYPES,
         "threshold": threshold,
         "cuts": cuts.tolist(),
         "tiou": tiou,
@@ -225,7 +225,7 @@ def _block(
     known: Video | None,
     video_id: str,
     results: Sequence[ResultSet],
-    judged: Sequence[Judgement],
+    judged: Sequence[ErrorAnalysis],
     rows: Sequence[Any],
     most: int,
     number: Mapping[str, int],
@@ -254,11 +254,11 @@ def _labels(results: Sequence[ResultSet], annotations: Annotations | None) -> li
 
 def _judged(
     results: Sequence[ResultSet], part: Annotations | None, rules: Protocol, tiou: float, cuts: Any
-) -> list[Judgement]:
+) -> list[ErrorAnalysis]:
     """One judgement a result file; none where the truth has nothing to find."""
     if part is None or rules.no_classes.issuperset(part.labels):
         return []
-    return [judge(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
+    return [analyse_errors(one.detections, part, rules, tiou=tiou, cuts=cuts) for one in results]
 
 
 def _worth(results: Sequence[ResultSet], truth: Annotations | None) -> Mapping[str, float]:
@@ -301,7 +301,7 @@ def _counted(detections: Detections, rows: Any, kinds: Any, number: Mapping[str,
     return result
 
 
-def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str, int]) -> list[list[Any]]:
+def _truth(video: Video | None, judged: Sequence[ErrorAnalysis], number: Mapping[str, int]) -> list[list[Any]]:
     if video is None:
         return []
     rows = []
@@ -316,7 +316,9 @@ def _truth(video: Video | None, judged: Sequence[Judgement], number: Mapping[str
     return rows
 
 
-def _went(judged: Judgement, detections: Detections, rows: Any, video_id: str, threshold: float) -> list[Any] | None:
+def _went(
+    judged: ErrorAnalysis, detections: Detections, rows: Any, video_id: str, threshold: float
+) -> list[Any] | None:
     """AP, missed instances and false detections at the threshold the page starts with."""
     if video_id not in judged.found:
         return None
@@ -326,7 +328,7 @@ def _went(judged: Judgement, detections: Detections, rows: Any, video_id: str, t
     return [None if ap is None else round(ap, 4), missed, false]
 
 
-def _sweep(judged: Judgement, number: Mapping[str, int]) -> dict[str, Any]:
+def _sweep(judged: ErrorAnalysis, number: Mapping[str, int]) -> dict[str, Any]:
     return {
         "labels": [number[name] for name in judged.classes],
         "instances": judged.instances.tolist(),

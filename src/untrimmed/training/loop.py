@@ -16,6 +16,7 @@ import json
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, asdict, dataclass, field
@@ -25,6 +26,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from untrimmed._moved import renamed
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.methods.weights import FORMAT
@@ -52,7 +54,7 @@ class Feed(Protocol):
         """The batches of each step of an epoch, from ``first_step`` on."""
 
 
-class Watcher(Protocol):
+class Callbacks(Protocol):
     """Is told how a training goes: a progress bar, for example."""
 
     def step(self, epoch: int, step: int, steps: int, values: dict[str, float]) -> None: ...
@@ -91,7 +93,7 @@ class Training:
         fingerprint: plain values that a resumed run must have in common with the one it continues (its config).
         check_weights: is told the format of the weights in a state and its file before a run goes on with it, and
             raises if the model cannot use them (see :mod:`untrimmed.methods.weights`).
-        watcher: is told of every step and epoch.
+        callbacks: is told of every step and epoch.
         processes: that train together; each has such an object, with the same weights and its own feed.
     """
 
@@ -105,7 +107,7 @@ class Training:
     evaluate: Evaluate | None = None
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     check_weights: Callable[[int, Path], None] = lambda written, path: None
-    watcher: Watcher | None = None
+    callbacks: Callbacks | None = None
     processes: Processes = ALONE
 
     def __post_init__(self) -> None:
@@ -194,8 +196,8 @@ class Training:
             at.total_steps += 1
             for name, value in values.items():
                 at.sums[name] = at.sums.get(name, 0.0) + value
-            if self.watcher:
-                self.watcher.step(at.epoch, at.step, steps, values)
+            if self.callbacks:
+                self.callbacks.step(at.epoch, at.step, steps, values)
             if self.processes.any(interrupted()):
                 self._checkpoint()
                 raise InterruptedTraining
@@ -222,8 +224,8 @@ class Training:
         if self._log:
             self._log.write({"epoch": at.epoch, "step": at.total_steps, "train": losses, "validation": metrics})
         self._checkpoint()
-        if self.watcher:
-            self.watcher.epoch(at.epoch, {**losses, **metrics})
+        if self.callbacks:
+            self.callbacks.epoch(at.epoch, {**losses, **metrics})
 
     def _validate(self, evaluate: Evaluate) -> dict[str, float]:
         # Decoding may draw random numbers or not: either way training goes on with those it had.
@@ -299,3 +301,12 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def fit(*parts: Any, resume: bool = False, **more: Any) -> dict[str, Any]:
+    """The old way to say ``Training(...).fit(resume=...)``; it goes with the next release."""
+    warnings.warn("fit(...) is Training(...).fit() now; the old name goes with the next release", DeprecationWarning, 2)
+    return Training(*parts, **more).fit(resume=resume)
+
+
+__getattr__ = renamed(__name__, {"Watcher": "Callbacks"})

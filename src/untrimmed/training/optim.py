@@ -59,7 +59,7 @@ class GradientStep:
     """The usual step: loss terms of all batches, each divided by its count over all batches and processes; one
     gradient; one update.
 
-    A term comes as a sum and a count (:class:`untrimmed.losses.Term`), and what it is divided by is only known once
+    A term comes as a sum and a count (:class:`untrimmed.losses.LossTerm`), and what it is divided by is only known once
     every batch of the step has been seen. With one batch a step that is so after its forward pass. With several, the
     counts of all are asked for first. A method that says them ahead (:class:`untrimmed.methods.protocol.Method`) does
     so without its network; else the batches are run forward without gradient, then again with gradient and with the

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.training.processes import Processes
 
 Factor = Callable[[str], float | None]
@@ -25,7 +25,7 @@ Factor = Callable[[str], float | None]
 
 
 class Terms(NamedTuple):
-    """N terms of a loss (:class:`untrimmed.losses.Term`), side by side.
+    """N terms of a loss (:class:`untrimmed.losses.LossTerm`), side by side.
 
     Attributes:
         names: of the terms.
@@ -58,7 +58,7 @@ class LossTerms(nn.Module):
         with autocast(batch.features.device, self.precision):
             raw = self.model(batch)
         raw = {name: value.float() if value.is_floating_point() else value for name, value in raw.items()}
-        loss: Callable[..., dict[str, Term]] = self.model.loss  # type: ignore[assignment]
+        loss: Callable[..., dict[str, LossTerm]] = self.model.loss  # type: ignore[assignment]
         found = {name: (term, factor(name)) for name, term in loss(raw, batch).items()}
         kept = {name: (term, by) for name, (term, by) in found.items() if by is not None}
         sums = torch.stack([term.sum for term, _ in kept.values()])

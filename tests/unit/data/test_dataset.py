@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from untrimmed.data.batch import collate
 from untrimmed.data.dataset import LocalizationDataset, class_numbers, video_generator
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.data.settings import WholeVideo
 from untrimmed.data.stitching import SelfStitching
 from untrimmed.data.windows import Window

@@ -10,7 +10,7 @@ import torch
 
 from untrimmed.data.batch import Batch, Proposals, Sample, Targets, collate
 from untrimmed.data.dataset import LocalizationDataset
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.data.proposals import (
     MOST,
     ProposalSet,
@@ -74,7 +74,7 @@ def test_what_a_window_has(windowing: Any, seed: int) -> None:
     rng = np.random.default_rng(0)
     shown: set[int] = set()
     for window in windowing.inference(VIDEO, STEPS, GRID, rng):
-        sample = materialise(window, FEATURES, proposals=proposals)
+        sample = load_window(window, FEATURES, proposals=proposals)
         assert sample.proposals is not None
         expected = slow_in_window(proposals, window.map)
         assert sample.proposals.rows.tolist() == [row for *_, row in expected]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.data.segments import Segments, sampled
 from untrimmed.data.windows import Part
 from untrimmed.errors import InputError
@@ -68,7 +68,7 @@ def test_times_and_targets() -> None:
 def test_rows_are_copied_not_mixed() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     (window,) = sampled(video(), 30, GRID, 7, np.random.default_rng(1))
-    sample = materialise(window, ArrayFeatures({"v": rows}, GRID))
+    sample = load_window(window, ArrayFeatures({"v": rows}, GRID))
     assert window.parts[0].picks is not None
     assert np.array_equal(sample.features.numpy().T, rows[list(window.parts[0].picks)])
     assert sample.clip.tolist() == [1] * 7

@@ -15,7 +15,7 @@ SMALL = WorldSettings(seed=3, training=3, validation=1, test=2, duration=(20.0, 
 @pytest.mark.parametrize("method", ["vsgn", "basnet+acgnet", "bmn"])
 def test_the_whole_way(tmp_path: Path, method: str) -> None:
     said: list[str] = []
-    result = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), processes=1, say=said.append, world=SMALL)
+    result = run_demo(tmp_path, method=method, overrides=("train.epochs=2",), processes=1, log=said.append, world=SMALL)
     assert result.report == tmp_path / method / "report.html"
     assert (result.report.parent / "summary.json").is_file()
     assert any("cutting" in line for line in said) == (method == "basnet+acgnet")

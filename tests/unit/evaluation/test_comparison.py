@@ -73,7 +73,7 @@ def test_videos_that_one_result_alone_names_share_one_draw():
     missing = (1 - 1 / 21) ** 21
     assert item.better == pytest.approx(1 - missing / 2, abs=0.08)
     assert item.low == 0.0
-    assert result.oddities["b"].odd["detections_in_videos_without_truth"] == 1
+    assert result.notes["b"].odd["detections_in_videos_without_truth"] == 1
 
 
 def test_json_and_text():

@@ -16,7 +16,7 @@ from untrimmed.evaluation.diagnosis import diagnose
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.types import Annotations, Detections, Instances, Video
 
-KINDS = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
+ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 AMBIGUOUS = "Ambiguous"
 
 
@@ -260,11 +260,11 @@ def check(
 
         for number in range(slices):
             kinds = [oracle.kind(d, background) for label in oracle.classes for d in oracle.slice(label, number)]
-            assert ours.false_positives.counts[t, number].tolist() == [kinds.count(kind) for kind in KINDS]
+            assert ours.false_positives.counts[t, number].tolist() == [kinds.count(kind) for kind in ERROR_TYPES]
         best = {label: [d for number in range(slices) for d in oracle.slice(label, number)] for label in oracle.classes}
         base = oracle.mean_ap(best)
         close(ours.false_positives.mAP_N[t], base)
-        for k, kind in enumerate(KINDS[1:]):
+        for k, kind in enumerate(ERROR_TYPES[1:]):
             without = {label: [d for d in rows if oracle.kind(d, background) != kind] for label, rows in best.items()}
             close(ours.false_positives.gains[t, k], oracle.mean_ap(without) - base)
 

@@ -9,7 +9,7 @@ import pytest
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation import PROTOCOLS, Protocol, compare, diagnose, evaluate
-from untrimmed.evaluation.judgement import judge
+from untrimmed.evaluation.error_analysis import analyse_errors
 from untrimmed.evaluation.protocols import protocol_of
 from untrimmed.formats import read_annotations, read_detections
 from untrimmed.types import Annotations, Detections, Instances, Video
@@ -30,15 +30,15 @@ def test_ambiguous_is_no_class_and_excuses_nothing(protocol: str) -> None:
     result = evaluate(FOUND, TRUTH, protocol, subset="test", tious=[0.5])
     assert result.classes == ("rest", "run")
     assert result.ap[0].tolist() == [1.0, (1 + 2 / 3) / 2]  # the detection on the Ambiguous segment is wrong
-    assert result.oddities.ignored["segments_of_ignored_labels"] == {"Ambiguous": 1}
+    assert result.notes.ignored["segments_of_ignored_labels"] == {"Ambiguous": 1}
     assert "- 1 segment labelled Ambiguous: no class, as if not there" in str(result)
 
 
 def test_ambiguous_excuses_by_the_rule_of_thumos14_even_if_it_is_named() -> None:
     result = evaluate(FOUND, TRUTH, "thumos14", tious=[0.5], ignore=["Ambiguous"])
     assert result.ap[0].tolist() == [1.0, 1.0]
-    assert result.oddities.ignored["ambiguous_segments"] == 1
-    assert result.oddities.ignored["segments_of_ignored_labels"] == {}
+    assert result.notes.ignored["ambiguous_segments"] == 1
+    assert result.notes.ignored["segments_of_ignored_labels"] == {}
 
 
 def test_a_named_label_is_no_class_everywhere() -> None:
@@ -51,7 +51,7 @@ def test_a_named_label_is_no_class_everywhere() -> None:
     assert list(difference.per_class) == ["run"]
     reasons = diagnose(FOUND, TRUTH, "activitynet", subset="test", tious=[0.5], ignore=["rest"])
     assert reasons.evaluation.classes == ("run",)
-    judged = judge(FOUND, TRUTH, PROTOCOLS["activitynet"].ignoring(["rest"]))
+    judged = analyse_errors(FOUND, TRUTH, PROTOCOLS["activitynet"].ignoring(["rest"]))
     assert judged.classes == ("run",)
     assert judged.found["a"] == [0.9, np.inf, np.inf]  # nobody has to find them
     assert judged.kinds.tolist() == [0, 5, -1, 0]

@@ -67,8 +67,8 @@ def test_numbers():
 
 
 def test_everything_odd_is_counted_and_named():
-    oddities = scores(tious=[0.5]).oddities
-    assert oddities.ignored == {
+    notes = scores(tious=[0.5]).notes
+    assert notes.ignored == {
         "detections_with_unknown_label": 1,
         "unknown_labels": {"Run": 1},
         "detections_without_label": 1,
@@ -76,7 +76,7 @@ def test_everything_odd_is_counted_and_named():
         "ambiguous_segments": 1,
         "segments_of_ignored_labels": {},
     }
-    assert oddities.odd == {
+    assert notes.odd == {
         "detections_in_videos_without_truth": 2,
         "of_these_in_other_subsets": 1,
         "zero_length_detections": 1,
@@ -87,8 +87,8 @@ def test_everything_odd_is_counted_and_named():
         "videos_without_detections": 1,
         "classes_without_detections": 1,
     }
-    text = str(oddities)
-    assert len(text.splitlines()) == len(oddities.notes) == 11
+    text = str(notes)
+    assert len(text.splitlines()) == len(notes.sentences) == 11
     for part in (
         "- 1 detection with a label that no instance has (1 label): ignored; most often 'Run', did you mean 'run'?",
         "- 1 detection without label: ignored",
@@ -102,7 +102,7 @@ def test_everything_odd_is_counted_and_named():
 def test_nothing_odd_needs_no_notes():
     truth = Annotations.of([video("a", "validation", ("run", 0, 10))])
     result = evaluate(Detections.of([("a", "run", 0, 10, 1.0)]), truth)
-    assert result.oddities.notes == ()
+    assert result.notes.sentences == ()
     assert "notes" not in str(result)
     assert result.averages == {"0.5:0.05:0.95": 1.0}
 
@@ -175,7 +175,7 @@ def test_intervals_depend_on_the_seed_alone():
 def test_no_detections_score_nothing():
     result = evaluate(Detections.empty(), TRUTH, "thumos14")
     assert (result.mAP == 0).all()
-    assert result.oddities.odd["videos_without_detections"] == 3
+    assert result.notes.odd["videos_without_detections"] == 3
 
 
 def test_a_protocol_of_ones_own():

@@ -9,7 +9,7 @@ import pytest
 
 from untrimmed.errors import InputError
 from untrimmed.evaluation import PROTOCOLS, compare, diagnose, evaluate
-from untrimmed.evaluation.judgement import judge
+from untrimmed.evaluation.error_analysis import analyse_errors
 from untrimmed.evaluation.subsets import pick_subset, scope_of, with_common_training
 from untrimmed.types import Annotations, Detections, Instances, Video
 
@@ -82,7 +82,7 @@ def test_training_videos_are_scored_apart() -> None:
 def test_they_are_in_no_headline_whatever_subset_is_asked_for(subset: str) -> None:
     result = evaluate(FOUND, TRUTH, subset=subset, tious=[0.5], resamples=20)
     assert result.mAP.tolist() == [pytest.approx(2 / 3)]
-    assert result.oddities.odd["detections_in_videos_without_truth"] == 0  # those of other subsets are not wrong
+    assert result.notes.odd["detections_in_videos_without_truth"] == 0  # those of other subsets are not wrong
     assert (result.training is not None) == (subset == "all")
     assert result.average_recall.recall[:, -1].tolist() == [1.0] * 10
 
@@ -111,12 +111,12 @@ def test_diagnosis_and_judgement_leave_them_out() -> None:
     reasons = diagnose(FOUND, TRUTH, subset="all", tious=[0.5])
     assert [bucket.instances for bucket in reasons.lengths.buckets] == [2, 0, 0, 0, 0]
     assert reasons.false_positives.counts[0].sum(axis=0).tolist() == [2, 0, 0, 0, 0, 1]
-    judged = judge(FOUND, TRUTH)
+    judged = analyse_errors(FOUND, TRUTH)
     assert judged.instances.tolist() == [2]
     assert (judged.right[0, 0], judged.wrong[0, 0]) == (2, 1)
     assert judged.kinds.tolist() == [0, 0, 5, 0, 0]  # each is judged for itself all the same
     assert not judged.only_training
-    alone = judge(FOUND, TRUTH.subset("training"))
+    alone = analyse_errors(FOUND, TRUTH.subset("training"))
     assert (alone.instances.tolist(), alone.only_training) == ([2], True)
 
 
@@ -125,7 +125,7 @@ def test_a_comparison_leaves_out_what_either_was_trained_on() -> None:
     result = compare(FOUND, other, TRUTH, subset="all", tious=[0.5], resamples=10)
     assert result.counts["videos"] == 1
     assert result.mAP["0.5"].a == result.mAP["0.5"].b == 0.5
-    assert all("not in these scores" in item.notes[0] for item in result.oddities.values())
+    assert all("not in these scores" in item.notes[0] for item in result.notes.values())
     only = compare(FOUND, other, TRUTH, subset="training", tious=[0.5], resamples=10)
     assert only.only_training
     assert "A or B was trained on these videos" in str(only)

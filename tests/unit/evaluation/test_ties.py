@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrimmed.evaluation import evaluate
 from untrimmed.evaluation.ap import ap_range, average_precision, tied
-from untrimmed.evaluation.oddities import find_ties
+from untrimmed.evaluation.notes import find_ties
 from untrimmed.evaluation.overlap import build_table, match
 from untrimmed.evaluation.protocols import PROTOCOLS
 from untrimmed.formats import read_annotations, read_detections
@@ -101,9 +101,9 @@ def test_real_detections_with_many_ties(shared_data: Path) -> None:
     annotations = read_annotations(shared_data / "thumos14" / "annotations.json")
     found = read_detections(shared_data / "oracles" / "scnn_thumos14" / "results_tiou0.5.json.gz")
     result = evaluate(found, annotations, "thumos14-papers", tious=[0.5])
-    assert result.oddities.ties.detections == 7270
+    assert result.notes.ties.detections == 7270
     assert result.counts["detections_used"] == 24244
-    low, high = result.oddities.ties.mAP["0.5"]
+    low, high = result.notes.ties.mAP["0.5"]
     backwards = evaluate(found.select(np.arange(len(found))[::-1]), annotations, "thumos14-papers", tious=[0.5])
     assert (round(100 * result.mAP[0], 2), round(100 * backwards.mAP[0], 2)) == (21.65, 21.35)
     assert low < backwards.mAP[0] < result.mAP[0] < high

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from untrimmed.losses import Term, total
+from untrimmed.losses import LossTerm, total
 from untrimmed.losses.classification import (
     balanced_terms,
     focal_term,
@@ -20,7 +20,7 @@ from untrimmed.losses.classification import (
 from untrimmed.losses.regression import banded_terms, giou_term
 
 
-def value(*terms: Term) -> float:
+def value(*terms: LossTerm) -> float:
     return float(total({str(index): term for index, term in enumerate(terms)}).detach())
 
 
@@ -49,7 +49,7 @@ def test_balanced_terms_over_micro_batches_add_up_to_the_loss_of_bmn() -> None:
     labels = torch.rand(4, 30) < torch.tensor([[0.05], [0.5], [0.1], [0.0]])
     parts = [balanced_terms(logits[i : i + 1], labels[i : i + 1], torch.ones(1, 30).bool()) for i in range(4)]
     merged = [
-        Term(sum(part[k].sum for part in parts), sum(part[k].count for part in parts), 0.5)  # type: ignore[arg-type]
+        LossTerm(sum(part[k].sum for part in parts), sum(part[k].count for part in parts), 0.5)  # type: ignore[arg-type]
         for k in range(2)
     ]
     assert value(*merged) == pytest.approx(bmn_formula(logits.sigmoid(), labels), abs=1e-12)
@@ -134,7 +134,7 @@ def test_giou_term_has_no_gradient_outside_the_mask_and_none_that_is_not_finite(
 
 
 def test_total_divides_by_one_at_least() -> None:
-    terms = {"a": Term(torch.tensor(6.0), 3, 0.5), "b": Term(torch.tensor(0.0), torch.tensor(0))}
+    terms = {"a": LossTerm(torch.tensor(6.0), 3, 0.5), "b": LossTerm(torch.tensor(0.0), torch.tensor(0))}
     assert float(total(terms)) == 1.0
 
 
@@ -173,7 +173,9 @@ def test_bands_may_be_added_over_batches_and_be_empty() -> None:
         banded_terms(losses[part], targets[part], mask[part], edges=(0.3, 0.7), shares=(1, 1, 2))
         for part in (slice(0, 1), slice(1, 4))
     ]
-    added = [Term(one.sum + other.sum, one.count + other.count, one.weight) for one, other in zip(*halves, strict=True)]
+    added = [
+        LossTerm(one.sum + other.sum, one.count + other.count, one.weight) for one, other in zip(*halves, strict=True)
+    ]
     assert value(*added) == pytest.approx(value(*whole))
     total({str(i): term for i, term in enumerate(whole)}).backward()
     assert losses.grad is not None

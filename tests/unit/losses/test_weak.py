@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
-from untrimmed.losses import Term, total
+from untrimmed.losses import LossTerm, total
 from untrimmed.losses.weak import cross_entropy_term, magnitude_term, sparsity_term, uniform_term, video_term
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 0.2, -0.3, 1.0], [4.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
 LABELS = torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]], dtype=torch.float64)
 
 
-def value(term: Term) -> float:
+def value(term: LossTerm) -> float:
     return float(total({"term": term}))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from untrimmed import cli
-from untrimmed.data.materialise import Standardise
+from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid

@@ -26,7 +26,7 @@ from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations, write_detections
 from untrimmed.formats.features import ArrayFeatures, FeatureStore, FeatureWriter
 from untrimmed.grid import SnippetGrid
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods import catalog
 from untrimmed.methods.protocol import StepDetections
 from untrimmed.pipeline.detect import detect_one
@@ -58,8 +58,8 @@ class Runs(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"action": batch.features[:, 0] * self.weight}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-        return {"action": Term((raw["action"] - 1).square().sum() * 0, raw["action"].numel())}
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+        return {"action": LossTerm((raw["action"] - 1).square().sum() * 0, raw["action"].numel())}
 
     def decode(self, raw: dict[str, Tensor], batch: Batch) -> list[StepDetections]:
         found = []
@@ -88,7 +88,7 @@ class Judge(nn.Module):
         weights = inside.float() / inside.sum(dim=-1, keepdim=True).clamp(min=1)
         return {"logits": self.head(weights @ batch.features.transpose(1, 2))}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
         assert batch.proposals is not None
         sums, count = [raw["logits"].sum() * 0], 0
         for number, targets in enumerate(batch.targets):
@@ -99,7 +99,7 @@ class Judge(nn.Module):
                 logits = raw["logits"][number][batch.proposals.mask[number]][overlaps > 0.5]
                 sums.append(nn.functional.cross_entropy(logits, labels, reduction="sum"))
                 count += len(labels)
-        return {"class": Term(torch.stack(sums).sum(), count)}
+        return {"class": LossTerm(torch.stack(sums).sum(), count)}
 
     def decode(self, raw: dict[str, Tensor], batch: Batch) -> list[StepDetections]:
         assert batch.proposals is not None
@@ -168,7 +168,7 @@ def recipe(folder: Path, method: str, **data: Any) -> Recipe:
 
 def trained(plan: Recipe, out: Path, **options: Any) -> list[str]:
     said: list[str] = []
-    train(plan, out, device=CPU, say=said.append, **options)
+    train(plan, out, device=CPU, log=said.append, **options)
     return said
 
 
@@ -250,7 +250,7 @@ def test_a_resumed_run_reads_the_proposals_that_it_kept(folder: Path, proposer: 
     out = tmp_path / "cut"
 
     with pytest.raises(InterruptedTraining):
-        trained(plan, out, watcher=Stop())
+        trained(plan, out, callbacks=Stop())
     assert not (out / "model.safetensors").exists()
     said = trained(plan, out, resume=True)
     assert f"proposals of {proposer}: those kept in {out / PROPOSALS_FILE}" in said
@@ -315,8 +315,8 @@ def test_a_video_is_read_once_for_each_of_two_backbones(tmp_path: Path) -> None:
         Runs(Config(), slow.channels, 2), recipe(tmp_path, "runs"), CLASSES, slow.channels, None, slow.spec()
     )
     inner.method.weight.data.fill_(1e9)
-    judge = Judge(Config(), fast.channels, 2)
-    detector = Detector(judge, plan, CLASSES, fast.channels, None, fast.spec(), proposer=inner)
+    analyse_errors = Judge(Config(), fast.channels, 2)
+    detector = Detector(analyse_errors, plan, CLASSES, fast.channels, None, fast.spec(), proposer=inner)
     detector.save(tmp_path / "m.safetensors")
     found = load_model(tmp_path / "m.safetensors").detect(clip)
     own = load_model(tmp_path / "m.safetensors").proposer
@@ -402,8 +402,8 @@ def test_given_proposals_must_be_of_the_video(folder: Path, tmp_path: Path) -> N
 
 
 def test_no_proposal_in_any_window_of_a_batch() -> None:
-    judge = Detector(Judge(Config(), 3, 2).eval(), recipe(Path(), "judge", proposals="p"), CLASSES, 3)
+    analyse_errors = Detector(Judge(Config(), 3, 2).eval(), recipe(Path(), "judge", proposals="p"), CLASSES, 3)
     features = ArrayFeatures({"a": np.zeros((20, 3), np.float32)}, GRID)
-    given = judge.judging(ProposalSet({"a": VideoProposals.none()}, "p"))
+    given = analyse_errors.judging(ProposalSet({"a": VideoProposals.none()}, "p"))
     ((_, found),) = given.stream(features, ["a"])
     assert len(found.scores) == 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.errors import InputError
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.weights import FORMAT, check_format
 from untrimmed.timemap import TimeMap
 from untrimmed.training.checkpoint import load_state, save_state
@@ -38,8 +38,8 @@ class Net(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"out": self.dropout(self.layer(batch.features))}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-        return {"fit": Term(((raw["out"] - 1) ** 2).sum(), batch.mask.sum())}
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+        return {"fit": LossTerm(((raw["out"] - 1) ** 2).sum(), batch.mask.sum())}
 
 
 class Feed:
@@ -63,7 +63,7 @@ class Feed:
 
 
 class StopAfter:
-    """A watcher that raises after some steps, as a killed process would end."""
+    """Callbacks that raise after some steps, as a killed process would end."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -101,7 +101,7 @@ def noisy_map(model: nn.Module) -> dict[str, float]:
 def test_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, killed_at: int) -> None:
     whole, _ = run(tmp_path / "whole", evaluate=noisy_map)
     with pytest.raises(KeyError):
-        run(tmp_path / "cut", evaluate=noisy_map, watcher=StopAfter(killed_at))
+        run(tmp_path / "cut", evaluate=noisy_map, callbacks=StopAfter(killed_at))
     with (tmp_path / "cut/log.jsonl").open("ab") as log:
         log.write(b'{"half a li')
     torch.manual_seed(99)
@@ -147,7 +147,7 @@ def test_interrupt_saves_after_the_step_in_hand_and_resumes(tmp_path: Path, aske
     whole, _ = run(tmp_path / "whole", settings)
     before = signal.getsignal(asked)
     with pytest.raises(InterruptedTraining):
-        run(tmp_path / "cut", settings, watcher=Ask(6))
+        run(tmp_path / "cut", settings, callbacks=Ask(6))
     assert signal.getsignal(asked) == before
     assert load_state(tmp_path / "cut/state/last.pt")["position"]["total_steps"] == 6
     resumed, _ = run(tmp_path / "cut", settings, resume=True)

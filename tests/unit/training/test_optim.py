@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
 from untrimmed.errors import InputError
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.protocol import Phase
 from untrimmed.timemap import TimeMap
 from untrimmed.training.ema import Ema
@@ -44,13 +44,13 @@ class Toy(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"out": self.dropout(self.layer(batch.features.mT))}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
         squared = (raw["out"] - 1) ** 2
         kept = squared * batch.mask[..., None]
         large = squared[squared > 1]
         return {
-            "mean": Term(kept.sum(), batch.mask.sum()),
-            "large": Term(large.sum(), torch.tensor(large.numel()), 0.5),
+            "mean": LossTerm(kept.sum(), batch.mask.sum()),
+            "large": LossTerm(large.sum(), torch.tensor(large.numel()), 0.5),
         }
 
 
@@ -100,9 +100,12 @@ class SaysCounts(Toy):
         self.runs += 1
         return super().forward(batch)
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
         kept = (raw["out"] - 1) ** 2 * batch.mask[..., None]
-        return {"steps": Term(kept.sum(), batch.mask.sum()), "videos": Term(kept.amax((1, 2)).sum(), len(batch), 0.5)}
+        return {
+            "steps": LossTerm(kept.sum(), batch.mask.sum()),
+            "videos": LossTerm(kept.amax((1, 2)).sum(), len(batch), 0.5),
+        }
 
     def counts(self, batch: Batch) -> dict[str, Tensor | float]:
         return {"videos": len(batch), "steps": batch.mask.sum()}
@@ -147,8 +150,8 @@ def test_loss_that_is_no_number_names_the_videos() -> None:
 
 def test_an_infinite_gradient_is_refused_before_the_update() -> None:
     class Root(Toy):
-        def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-            return {"root": Term((raw["out"] * 0).abs().sqrt().sum(), 1.0)}
+        def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+            return {"root": LossTerm((raw["out"] * 0).abs().sqrt().sum(), 1.0)}
 
     model = Root()
     before = [p.clone() for p in model.parameters()]
@@ -235,8 +238,8 @@ class TwoParts(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"out": self.second(self.first(batch.features.mean(2)))}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-        return {"a": Term(raw["out"].square().sum(), 1.0), "b": Term(raw["out"].abs().sum(), 1.0)}
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+        return {"a": LossTerm(raw["out"].square().sum(), 1.0), "b": LossTerm(raw["out"].abs().sum(), 1.0)}
 
     def phases(self, epoch: float) -> list[Phase]:
         return [

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets, collate
 from untrimmed.data.dataset import multi_hot
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.data.settings import SlidingWindows
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.catalog import make_method
 from untrimmed.timemap import TimeMap
 from untrimmed.training.loop import InterruptedTraining, Training
@@ -74,7 +74,7 @@ def windows(truth: str = "all") -> list[Any]:
         for window in SlidingWindows(length=48, stride=48).training(video, 48, grid, rng):
             classes = np.array([CLASSES.index(labels[row]) for row in window.rows])
             occurring = multi_hot(classes, len(CLASSES))
-            samples.append(materialise(window, features, labels=classes, video_labels=occurring))
+            samples.append(load_window(window, features, labels=classes, video_labels=occurring))
     assert len(samples) == WINDOWS
     blinded = {"all": (), "half": range(1, WINDOWS, 2), "none": range(WINDOWS)}[truth]
     return [blind(each) if row in blinded else each for row, each in enumerate(samples)]
@@ -121,8 +121,8 @@ class Sometimes(nn.Module):
         high = batch.features.amax((1, 2)) > 9
         return {"out": torch.cat((out, self.sometimes(batch.features[high].mT))) if high.any() else out}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-        return {"fit": Term(raw["out"].square().sum(), batch.mask.sum())}
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+        return {"fit": LossTerm(raw["out"].square().sum(), batch.mask.sum())}
 
 
 def some_batch(rank: int, high: bool, videos: tuple[str, ...] = ("a", "b")) -> Batch:
@@ -181,8 +181,8 @@ class Net(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"out": self.layers(batch.features)}
 
-    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Term]:
-        return {"fit": Term(((raw["out"] - 1) ** 2).sum(), batch.mask.sum())}
+    def loss(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, LossTerm]:
+        return {"fit": LossTerm(((raw["out"] - 1) ** 2).sum(), batch.mask.sum())}
 
 
 class Feed:
@@ -227,7 +227,7 @@ def train_and_stop(out: Path, processes: Processes) -> None:
             folder,
             device=torch.device("cpu"),
             evaluate=lambda model: {"mAP": float(next(model.parameters()).sum())},
-            watcher=Stopper() if stop and processes.rank == 1 else None,
+            callbacks=Stopper() if stop and processes.rank == 1 else None,
             processes=processes,
         )
         training.fit(resume=resume)

@@ -77,7 +77,7 @@ from untrimmed.layers.graph import GraphConv, cosine_attention, knn_graph, neigh
 from untrimmed.layers.matching import Instances, pad_instances
 from untrimmed.layers.proposal_grid import ProposalGrid, Similarity
 from untrimmed.layers.segmentation import Branch, FrameLabels, Hourglass, ParallelAtrousGraph, frame_labels
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import sigmoid_term, softmax_term
 from untrimmed.losses.regression import squared_term
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -337,7 +337,7 @@ class SegTAD(nn.Module):
         length = (grid.lengths[rows] * grid.step).float()
         return Wires(pattern.select(rows), mean_pattern.select(rows), length, nodes // count, indices, valid)
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """Eq. 11, but for L_r: segmentation (Eq. 4), start and end (Eq. 5), tIoU and positive or not (Eq. 10).
 
         In training the last two are over sampled neighbourhoods, by torch's random numbers; of a raw made in
@@ -389,7 +389,7 @@ class SegTAD(nn.Module):
         instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
         return instances, frame_labels(instances, batch.mask.shape[1])
 
-    def _segmentation(self, raw: Raw, truth: FrameLabels, mask: Tensor) -> dict[str, Term]:
+    def _segmentation(self, raw: Raw, truth: FrameLabels, mask: Tensor) -> dict[str, LossTerm]:
         terms = {}
         if "frames" in raw:
             labels = truth.labels.where(truth.labels >= 0, self.classes)

@@ -60,8 +60,8 @@ from untrimmed.layers.boundary import BoundaryAdjust, boundary_labels, inner_cen
 from untrimmed.layers.conv import Tower, masked, pad_steps
 from untrimmed.layers.graph import EdgeConv, knn_graph
 from untrimmed.layers.matching import Instances, Matches, match, pad_instances, take_instances
-from untrimmed.layers.pyramid import SideBySide, TopDown, clip_at
-from untrimmed.losses import Term
+from untrimmed.layers.pyramid import PackedLevels, TopDown, clip_at
+from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import balanced_terms, focal_term, softmax_term
 from untrimmed.losses.regression import giou_term
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -171,7 +171,7 @@ class Head(nn.Module):
         self.out = nn.Conv1d(config.channels, outputs * len(config.anchor_sizes), 1)
         self.outputs = outputs
 
-    def forward(self, levels: Tensor, layout: SideBySide) -> Tensor:
+    def forward(self, levels: Tensor, layout: PackedLevels) -> Tensor:
         """(B, C, P) side by side -> (B, outputs, A), in the order of the anchors."""
         values = layout.values(self.out(self.tower(levels, layout.sets)))
         by_size = values.view(values.shape[0], -1, self.outputs, values.shape[-1])
@@ -246,7 +246,7 @@ class VSGN(nn.Module):
         anchors = self._anchors(clip)
         masks = [clip_at(clip, stride) > 0 for stride in self.strides]
         levels = self.decoder(self._encode(pad_steps(batch.features, self.strides[-1]), clip, masks), masks)
-        layout = SideBySide(masks)
+        layout = PackedLevels(masks)
         joined = layout.join(levels)
         located = apply_offsets(anchors.segments, self.loc(joined, layout).mT)
         finest, stride = levels[0], self.strides[0]
@@ -275,7 +275,7 @@ class VSGN(nn.Module):
         at = centers.long()
         return Anchors(segments[None], centers, pieces(clip)[:, at], clip[:, at])
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """Eq. 4: M_loc (GIoU), M_cls (focal), M_adj (GIoU) and M_scr (the curves of action, start and end)."""
         config = self.config
         clip = pad_steps(batch.clip, self.strides[-1])
@@ -305,7 +305,7 @@ class VSGN(nn.Module):
             )
         return terms
 
-    def _class_terms(self, logits: Tensor, cls: Matches, instances: Instances, allowed: Tensor) -> dict[str, Term]:
+    def _class_terms(self, logits: Tensor, cls: Matches, instances: Instances, allowed: Tensor) -> dict[str, LossTerm]:
         config = self.config
         labels = instances.labels.clamp(0, 0 if config.class_agnostic else None)
         if config.class_loss == "softmax":

@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from untrimmed.layers.conv import masked, widened
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.plugins.enhancer import PREFIX, State
 
 Graph = Literal["sum", "similarity", "difference", "diffusion"]
@@ -265,7 +265,7 @@ class ACGNet(nn.Module):
             state |= {"original": parts["original"], "enhanced": enhanced}
         return enhanced, state
 
-    def loss(self, state: State, scores: Tensor) -> dict[str, Term]:
+    def loss(self, state: State, scores: Tensor) -> dict[str, LossTerm]:
         """Eq. 8, as the term ``epm``; nothing if it is off.
 
         Args:
@@ -280,7 +280,7 @@ class ACGNet(nn.Module):
         original = original.repeat(1, enhanced.shape[1] // original.shape[1], 1)
         squared = self.config.epm_squared
         values = epm(enhanced, original, scores, adjacency, squared=squared)
-        return {"epm": Term(values.sum(), self._count(adjacency), self.config.epm_weight)}
+        return {"epm": LossTerm(values.sum(), self._count(adjacency), self.config.epm_weight)}
 
     def counts(self, features: Tensor, mask: Tensor) -> dict[str, Tensor | float]:
         """What Eq. 8 is divided by, for features and mask as in :meth:`forward`."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 
 State = dict[str, Tensor]
 """What an enhancer keeps of a forward pass for its loss, flat."""
@@ -35,7 +35,7 @@ class Enhancer(Protocol):
         """(B, C, T) features, zero outside the mask (B, T), bool -> (B, ``channels``, T), likewise."""
         ...
 
-    def loss(self, state: State, scores: Tensor) -> dict[str, Term]:
+    def loss(self, state: State, scores: Tensor) -> dict[str, LossTerm]:
         """Terms of the loss.
 
         Args:
@@ -63,7 +63,7 @@ class Identity(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, State]:
         return features, {}
 
-    def loss(self, state: State, scores: Tensor) -> dict[str, Term]:
+    def loss(self, state: State, scores: Tensor) -> dict[str, LossTerm]:
         return {}
 
     def counts(self, features: Tensor, mask: Tensor) -> dict[str, Tensor | float]:

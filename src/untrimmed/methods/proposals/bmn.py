@@ -49,7 +49,7 @@ from untrimmed.layers.boundary_pairs import boundary_candidates, first_and_last
 from untrimmed.layers.conv import masked
 from untrimmed.layers.matching import Instances, pad_instances
 from untrimmed.layers.proposal_grid import ProposalGrid
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import balanced_terms
 from untrimmed.losses.regression import banded_terms
 from untrimmed.methods.proposals.overlap import best_overlap
@@ -135,13 +135,13 @@ class BMN(nn.Module):
     def _grid(self, mask: Tensor) -> ProposalGrid:
         return matching_grid(mask.shape[1], self.config.max_proposal, mask.device)
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """The terms of ``start`` and ``end``, positives and negatives apart; of p_cc, ``classification``, likewise; of
         p_cr, ``regression``, band by band."""
         config, mask = self.config, batch.mask
         instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
         labels = edge_labels(instances, mask.shape[1], config.boundary_region, config.boundary_least)
-        terms: dict[str, Term] = {}
+        terms: dict[str, LossTerm] = {}
         for row, name in enumerate(("start", "end")):
             terms |= _halves(name, balanced_terms(raw["edges"][:, row], labels[:, row], mask))
         grid = self._grid(mask)
@@ -205,5 +205,5 @@ def edge_labels(instances: Instances, steps: int, region: float, least: float) -
     return torch.stack(rows, 1)
 
 
-def _halves(name: str, terms: tuple[Term, Term]) -> dict[str, Term]:
+def _halves(name: str, terms: tuple[LossTerm, LossTerm]) -> dict[str, LossTerm]:
     return {f"{name}_positive": terms[0], f"{name}_negative": terms[1]}

@@ -46,7 +46,7 @@ from untrimmed.layers.boundary import boundary_labels
 from untrimmed.layers.boundary_pairs import best_of_each, boundary_candidates, first_and_last, pairs, sensitive_features
 from untrimmed.layers.conv import masked
 from untrimmed.layers.matching import pad_instances
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import balanced_terms
 from untrimmed.losses.regression import banded_terms
 from untrimmed.methods.proposals.overlap import best_overlap
@@ -150,13 +150,13 @@ class BSN(nn.Module):
             Phase(list(self.pem.parameters()), lambda term: 1.0 if _of_pem(term) else None, (boundary, math.inf)),
         ]
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """The terms of ``action``, ``start`` and ``end``, positives and negatives apart, and, where there are pairs, of
         their ``confidence``, band by band."""
         config, mask = self.config, batch.mask
         instances = pad_instances([each.segments for each in batch.targets], [each.labels for each in batch.targets])
         labels = boundary_labels(instances, mask.shape[1], region=config.boundary_region, least=config.boundary_least)
-        terms: dict[str, Term] = {}
+        terms: dict[str, LossTerm] = {}
         for row, name in enumerate(CURVES):
             terms[f"{name}_positive"], terms[f"{name}_negative"] = balanced_terms(
                 raw["curves"][:, row], labels[:, row], mask, weight=config.weight_action if name == "action" else 1.0

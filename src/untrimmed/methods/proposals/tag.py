@@ -36,7 +36,7 @@ from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import smoothed
 from untrimmed.layers.conv import masked
 from untrimmed.layers.watershed import watershed
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.segments import tiou
 
@@ -113,12 +113,12 @@ class TAG(nn.Module):
             features = F.relu(self.hidden(features))
         return {"logits": self.classify(self.dropout(features))}
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """Cross-entropy of the windows drawn, by torch's random numbers: ``actionness``."""
         drawn = self._draw(batch)
         logits = raw["logits"][drawn.video[:, None], :, drawn.steps].mean(1)
         losses = F.cross_entropy(logits, drawn.action, reduction="sum")
-        return {"actionness": Term(losses, len(drawn.action))}
+        return {"actionness": LossTerm(losses, len(drawn.action))}
 
     @torch.no_grad()
     def _draw(self, batch: Batch) -> Drawn:

@@ -43,8 +43,8 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import scaled, top_mean
 from untrimmed.layers.conv import masked
-from untrimmed.layers.curve_segments import Cut, Proposals, occurring, proposals
-from untrimmed.losses import Term
+from untrimmed.layers.curve_segments import Cut, SegmentSettings, curve_segments, occurring
+from untrimmed.losses import LossTerm
 from untrimmed.losses.weak import sparsity_term, video_term
 from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -62,7 +62,7 @@ class Config(BaseModel):
     pooling: int = Field(8, ge=1, description="r: the highest T / r activations are averaged")
     sparsity: float = Field(1e-4, ge=0, description="alpha, weight of the L1 norm of the filter's weights")
     class_threshold: float = Field(0.25, ge=0, le=1, description="video score from which on a class is detected")
-    proposals: Proposals = Proposals()
+    proposals: SegmentSettings = SegmentSettings()
     enhance: Mapping[str, Any] | None = Field(None, description="an enhancer of the features: {name: ..., settings}")
     enhance_scores: Literal["attended", "plain"] = Field(
         "attended", description="the branch that scores for the enhancer come from: suppressed, or base"
@@ -120,7 +120,7 @@ class BaSNet(nn.Module):
         """(B, K + 1, T) -> (B, K + 1)."""
         return top_mean(activations, mask, share_of(mask, self.config.pooling))
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """Base and suppression branch, sparsity of the filter (Eqs. 5 to 7), and the enhancer's terms."""
         labels, mask = known_labels(batch, self.classes), batch.mask
         present, absent = torch.ones_like(labels[:, :1]), torch.zeros_like(labels[:, :1])
@@ -148,7 +148,7 @@ class BaSNet(nn.Module):
         settings, rows = self.config.proposals, occurring(scores, self.config.class_threshold)
         curves, cells = refined(scaled(actions, mask, floor=0.0), mask, rows, settings)
         cuts = [Cut(curves, settings.thresholds, settings.thresholded)]
-        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
+        return ranked(curve_segments(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import finer
-from untrimmed.layers.curve_segments import Found, Rows, Scoring
+from untrimmed.layers.curve_segments import CurveSegments, Rows, Scoring
 from untrimmed.methods.protocol import StepDetections
 
 
@@ -30,7 +30,7 @@ def refined(curves: Tensor, mask: Tensor, rows: Rows, settings: Scoring) -> tupl
     return finer(curves[rows.windows, rows.labels], mask[rows.windows], settings.finer, settings.align)
 
 
-def ranked(found: Found, windows: int) -> list[StepDetections]:
+def ranked(found: CurveSegments, windows: int) -> list[StepDetections]:
     """All found segments, window by window, in falling order of score; ties keep their order."""
     order = found.scores.argsort(descending=True, stable=True)
     result = []

@@ -53,8 +53,8 @@ from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import masked_mean, smoothed
 from untrimmed.layers.conv import masked
-from untrimmed.layers.curve_segments import Cut, Found, Scoring, occurring, proposals
-from untrimmed.losses import Term
+from untrimmed.layers.curve_segments import CurveSegments, Cut, Scoring, curve_segments, occurring
+from untrimmed.losses import LossTerm
 from untrimmed.losses.weak import cross_entropy_term
 from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Phase, Raw, StepDetections
@@ -242,11 +242,11 @@ class DGAM(nn.Module):
             ),
         ]
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """The terms of every stream: ``foreground``, ``background``, ``guide``, those of the enhancer, and in training
         ``divergence`` and ``reconstruction`` of the VAE and ``generative``, what the attention learns from it."""
         labels, mask = known_labels(batch, self.classes), batch.mask
-        terms: dict[str, Term] = {}
+        terms: dict[str, LossTerm] = {}
         for number, (settings, stream) in enumerate(zip(self.config.streams, self.streams, strict=True)):
             said = from_raw(raw, f"{number}.")
             weight = self.config.foreground if settings.foreground is None else settings.foreground
@@ -279,7 +279,7 @@ class DGAM(nn.Module):
             counts |= {f"{number}.{name}": count for name, count in found.items()}
         return counts
 
-    def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor, weight: float) -> dict[str, Term]:
+    def _discriminative(self, said: Raw, labels: Tensor, mask: Tensor, weight: float) -> dict[str, LossTerm]:
         config, attention = self.config, said["attention"]
         nothing, everything = torch.zeros_like(labels), torch.ones_like(labels[:, :1])
         actions = torch.cat((labels, everything * 0), 1)
@@ -291,18 +291,18 @@ class DGAM(nn.Module):
             "background": cross_entropy_term(
                 said["background"], torch.cat((nothing, everything), 1), weight=config.background
             ),
-            "guide": Term(torch.as_tensor(apart), mask.sum(), config.guide),
+            "guide": LossTerm(torch.as_tensor(apart), mask.sum(), config.guide),
         }
 
-    def _generative(self, said: Raw, mask: Tensor, weight: float) -> dict[str, Term]:
+    def _generative(self, said: Raw, mask: Tensor, weight: float) -> dict[str, LossTerm]:
         config, features = self.config, said["features"]
         mean, log_variance = said["mean"], said["log_variance"]
         shift = mean - said["attention"].detach()[:, None]
         divergence = (log_variance.exp() + shift.square() - 1 - log_variance) / 2
         count = mask.sum()
 
-        def over_steps(values: Tensor, weight: float) -> Term:
-            return Term(masked(values, mask).sum(), count * values.shape[1], weight)
+        def over_steps(values: Tensor, weight: float) -> LossTerm:
+            return LossTerm(masked(values, mask).sum(), count * values.shape[1], weight)
 
         return {
             "divergence": over_steps(divergence, config.generative * config.divergence),
@@ -328,8 +328,8 @@ class DGAM(nn.Module):
             cut = config.classes_share * weighed + (1 - config.classes_share) * attended.square()
             if settings.smoothing:
                 cut = smoothed(cut[:, None], cells, settings.smoothing * config.scoring.finer)[:, 0]
-            parts.append(proposals(curves, cells, rows, config.scoring, [Cut(cut, settings.thresholds)]))
-        return ranked(Found(*(torch.cat(columns) for columns in zip(*parts, strict=True))), len(batch))
+            parts.append(curve_segments(curves, cells, rows, config.scoring, [Cut(cut, settings.thresholds)]))
+        return ranked(CurveSegments(*(torch.cat(columns) for columns in zip(*parts, strict=True))), len(batch))
 
     def _streams(self, raw: Raw) -> list[Raw]:
         return [

@@ -44,8 +44,8 @@ from torch.nn import functional as F
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import masked_mean, scaled, top_mean, top_steps
 from untrimmed.layers.conv import masked
-from untrimmed.layers.curve_segments import Cut, Proposals, occurring, proposals
-from untrimmed.losses import Term
+from untrimmed.layers.curve_segments import Cut, SegmentSettings, curve_segments, occurring
+from untrimmed.losses import LossTerm
 from untrimmed.losses.weak import magnitude_term, uniform_term, video_term
 from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -65,7 +65,7 @@ class Config(BaseModel):
     magnitude_weight: float = Field(5e-4, ge=0, description="alpha")
     entropy_weight: float = Field(1.0, ge=0, description="beta")
     class_threshold: float = Field(0.2, ge=0, le=1, description="video score from which on a class is detected")
-    proposals: Proposals = Proposals()
+    proposals: SegmentSettings = SegmentSettings()
     magnitude_thresholds: tuple[float, ...] = Field(
         tuple(round(0.4 + 0.025 * index, 3) for index in range(9)), description="of the scaled magnitude"
     )
@@ -141,7 +141,7 @@ class UM(nn.Module):
         span = (high - low).clamp(min=torch.finfo(high.dtype).eps)
         return ((raw["magnitude"] - low) / span).clamp(0, 1)
 
-    def loss(self, raw: Raw, batch: Batch) -> dict[str, Term]:
+    def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:
         """Classes, magnitudes and background entropy (Eqs. 10 to 12), and the enhancer's terms."""
         config, mask = self.config, batch.mask
         scores = raw["activations"].softmax(1).amax(1) * mask
@@ -176,7 +176,7 @@ class UM(nn.Module):
         curves, cells = refined(scaled(seen, mask, floor=0.0), mask, rows, settings)
         magnitude, _ = refined(actionness[:, None].expand_as(seen), mask, rows, settings)
         cuts = [Cut(curves, settings.thresholds, settings.thresholded), Cut(magnitude, config.magnitude_thresholds)]
-        return ranked(proposals(curves, cells, rows, settings, cuts), len(batch))
+        return ranked(curve_segments(curves, cells, rows, settings, cuts), len(batch))
 
     @torch.no_grad()
     def curves(self, raw: Raw, batch: Batch) -> list[dict[str, Tensor]]:

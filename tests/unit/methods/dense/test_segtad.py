@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from untrimmed.data.batch import Batch, Sample, Targets, collate
-from untrimmed.data.materialise import materialise
+from untrimmed.data.load_window import load_window
 from untrimmed.data.windows import Window, rescaled, sliding
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
@@ -565,7 +565,7 @@ def test_detections_map_to_the_right_seconds(name: str, video: Video, window: Wi
     features = ArrayFeatures(
         {video.id: np.zeros((int(video.duration * 2), CHANNELS), dtype=np.float32)}, SnippetGrid(2, 1, 1)
     )
-    batch = collate([materialise(window, features, labels=window.rows * 0)])
+    batch = collate([load_window(window, features, labels=window.rows * 0)])
     network = model(grid_step=1).eval()
     raw = network(batch)
     grid = network._proposals(batch.mask)[0]
@@ -703,7 +703,7 @@ class Feed:
 
 
 def stop_after(count: int) -> SimpleNamespace:
-    """A watcher that ends the training in its ``count``-th step, as a kill would."""
+    """Callbacks that end the training in its ``count``-th step, as a kill would."""
     left = iter(range(count - 1))
 
     def step(*_: object) -> None:
@@ -717,15 +717,15 @@ def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path: Path)
     """Batch statistics and drawn seeds too."""
     settings = TrainSettings(epochs=3, ema=0.9, checkpoint_minutes=0.0, optim=OptimSettings(lr=0.01))
 
-    def train(out: Path, watcher: Any = None, resume: bool = False) -> SegTAD:
+    def train(out: Path, callbacks: Any = None, resume: bool = False) -> SegTAD:
         network = model(4)
         step, device = GradientStep(network, settings), torch.device("cpu")
-        Training(network, step, Feed(), settings, out, device=device, watcher=watcher).fit(resume=resume)
+        Training(network, step, Feed(), settings, out, device=device, callbacks=callbacks).fit(resume=resume)
         return network
 
     whole = train(tmp_path / "whole")
     with pytest.raises(KeyError):
-        train(tmp_path / "cut", watcher=stop_after(5))
+        train(tmp_path / "cut", callbacks=stop_after(5))
     resumed = train(tmp_path / "cut", resume=True)
     assert "ssn.norm.mean" in whole.state_dict()
     for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):

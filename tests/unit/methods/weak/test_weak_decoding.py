@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch, Targets
-from untrimmed.losses import Term
+from untrimmed.losses import LossTerm
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.methods.weak import basnet, dgam, um
 from untrimmed.postprocess import nms
@@ -71,10 +71,10 @@ class Recorder(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return features, {"mark": mask.float()}
 
-    def loss(self, state: dict[str, Tensor], scores: Tensor) -> dict[str, Term]:
+    def loss(self, state: dict[str, Tensor], scores: Tensor) -> dict[str, LossTerm]:
         assert set(state) == {"mark"}
         self.given.append(scores)
-        return {"recorded": Term(scores.sum(), 1, 0.25)}
+        return {"recorded": LossTerm(scores.sum(), 1, 0.25)}
 
 
 def model(name: str, enhance: Callable[[int], Any] = Recorder, **changes: Any) -> Any:

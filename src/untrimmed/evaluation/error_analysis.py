@@ -3,7 +3,7 @@
 How to use it::
 
     judged = judge(read_detections(results), truth, "activitynet", tiou=0.5)
-    judged.kinds[row]                    # index into KINDS, or -1: not scored
+    judged.kinds[row]                    # index into ERROR_TYPES, or -1: not scored
     judged.found["v1"][3]                # score of the detection that found instance 3 of v1, or None: missed
     judged.at(0.2)                       # precision and recall of the detections scored 0.2 or more
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from untrimmed.evaluation.false_positives import BACKGROUND, error_kinds
+from untrimmed.evaluation.false_positives import BACKGROUND, error_types
 from untrimmed.evaluation.overlap import Bools, Floats, Ints, build_table, match
 from untrimmed.evaluation.protocols import Protocol, protocol_of
 from untrimmed.evaluation.subsets import scope_of
@@ -33,12 +33,12 @@ STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
-    """What detections come to; see :func:`judge`.
+class ErrorAnalysis:
+    """What detections come to; see :func:`analyse_errors`.
 
     Args:
         tiou: the threshold of overlap.
-        kinds: ``(N,)`` index into :data:`~untrimmed.evaluation.false_positives.KINDS` of each row of the
+        kinds: ``(N,)`` index into :data:`~untrimmed.evaluation.false_positives.ERROR_TYPES` of each row of the
             detections; -1 for one that is not scored.
         found: video id -> for each of its instances, in order, the score of the detection that found it; None for
             one that no detection found. Segments of labels that are no classes, which nobody has to find, have
@@ -91,14 +91,14 @@ def slack(cuts: Floats) -> float:
     return 1e-4 * float(cuts[1] - cuts[0])
 
 
-def judge(
+def analyse_errors(
     detections: Detections,
     truth: Annotations,
     protocol: str | Protocol | None = None,
     *,
     tiou: float = 0.5,
     cuts: Floats | None = None,
-) -> Judgement:
+) -> ErrorAnalysis:
     """Judge every detection and every instance.
 
     Args:
@@ -118,7 +118,7 @@ def judge(
     table = build_table(detections.select(rows), truth, rules, lowest=min(tiou, BACKGROUND))
     matching = match(table, (tiou,))
     kinds = np.full(len(detections), -1, dtype=np.int8)
-    kinds[rows[table.row]] = error_kinds(table, matching)[0]
+    kinds[rows[table.row]] = error_types(table, matching)[0]
     hits, matched = matching.instance[0] >= 0, matching.instance[0]
     found: dict[str, list[float | None]] = {
         video.id: [float("inf") if label in rules.no_classes else None for label in video.instances.labels]
@@ -130,7 +130,7 @@ def judge(
     scope = scope_of(truth, rules, "all", detections)
     counts = np.array([name in scope.part.videos for name in table.videos], dtype=bool)
     tested = counts[table.video]
-    return Judgement(
+    return ErrorAnalysis(
         tiou=tiou,
         kinds=kinds,
         found=found,

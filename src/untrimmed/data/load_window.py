@@ -105,7 +105,7 @@ def resample(rows: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     return mixed
 
 
-def materialise(
+def load_window(
     window: Window,
     features: Features,
     *,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from untrimmed.data.materialise import Standardise, materialise, resample
+from untrimmed.data.load_window import Standardise, load_window, resample
 from untrimmed.data.stitching import SelfStitching
 from untrimmed.data.windows import Window, rescaled, whole
 from untrimmed.errors import InputError
@@ -68,7 +68,7 @@ def test_as_many_steps_as_snippets_are_a_copy_without_rounding() -> None:
 
 def test_a_stitched_window_is_original_zeros_and_up_scaled() -> None:
     window, features = stitched()
-    sample = materialise(window, features, labels=[0, 1, 0, 1])
+    sample = load_window(window, features, labels=[0, 1, 0, 1])
     rows = features.arrays["v"]
     assert sample.features.shape == (5, 100)
     got = sample.features.T.numpy()
@@ -95,7 +95,7 @@ def test_the_features_lie_where_the_time_map_says() -> None:
         *SelfStitching(length=20, short=0.4, gap=5).inference(clip, length, GRID),
     ]
     for window in windows:
-        shown = materialise(window, clock).features[0].numpy()
+        shown = load_window(window, clock).features[0].numpy()
         expected = window.map.to_seconds(np.arange(window.length) + 0.5)
         # Beyond the centre of its outermost snippets a clip has nothing to interpolate with: it is held there.
         for part, piece in zip(window.parts, window.map.pieces, strict=True):
@@ -109,19 +109,19 @@ def test_the_features_lie_where_the_time_map_says() -> None:
 
 def test_inference_has_no_targets() -> None:
     window, features = stitched()
-    assert len(materialise(window, features).targets) == 0
+    assert len(load_window(window, features).targets) == 0
 
 
 def test_labels_must_be_one_per_target() -> None:
     window, features = stitched()
     with pytest.raises(InputError, match=r"video 'v': numbers.shape = \(2,\), expected \(4,\), one label per target"):
-        materialise(window, features, labels=[0, 1])
+        load_window(window, features, labels=[0, 1])
 
 
 def test_gaps_stay_zero_under_standardisation() -> None:
     window, features = stitched()
     shift = Standardise(np.full(5, 3.0), np.full(5, 2.0))
-    got = materialise(window, features, standardise=shift).features.T.numpy()
+    got = load_window(window, features, standardise=shift).features.T.numpy()
     np.testing.assert_allclose(got[:30], (features.arrays["v"] - 3) / 2, rtol=1e-6)
     assert not got[30:35].any()
     np.testing.assert_allclose(got[35:], resample((features.arrays["v"] - 3) / 2, 65), atol=1e-6)

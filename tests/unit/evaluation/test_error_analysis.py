@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from untrimmed.errors import InputError
-from untrimmed.evaluation.false_positives import KINDS
-from untrimmed.evaluation.judgement import STEPS, judge, score_cuts
+from untrimmed.evaluation.error_analysis import STEPS, analyse_errors, score_cuts
+from untrimmed.evaluation.false_positives import ERROR_TYPES
 from untrimmed.segments import tiou_scalar
 from untrimmed.types import Annotations, Detections, Instances, Video
 
@@ -57,7 +57,7 @@ def plain_matches(detections: Detections, truth: Annotations, tiou: float) -> di
 @pytest.mark.parametrize("tiou", [0.3, 0.5])
 def test_kinds_finders_and_sweeps_are_those_of_the_plain_way(seed: int, tiou: float) -> None:
     detections, truth = invented(seed)
-    judged = judge(detections, truth, "activitynet", tiou=tiou)
+    judged = analyse_errors(detections, truth, "activitynet", tiou=tiou)
     matches = plain_matches(detections, truth, tiou)
     assert set(np.flatnonzero(judged.kinds == 0).tolist()) == set(matches)
     finders = {place: detections.scores[row] for row, place in matches.items()}
@@ -86,9 +86,9 @@ def test_kinds_finders_and_sweeps_are_those_of_the_plain_way(seed: int, tiou: fl
 @pytest.mark.parametrize("seed", range(4))
 def test_a_threshold_changes_no_match_of_what_stays(seed: int) -> None:
     detections, truth = invented(seed)
-    whole = judge(detections, truth, "activitynet")
+    whole = analyse_errors(detections, truth, "activitynet")
     rows = np.flatnonzero(detections.scores >= 0.4)
-    cut = judge(detections.select(rows), truth, "activitynet")
+    cut = analyse_errors(detections.select(rows), truth, "activitynet")
     np.testing.assert_array_equal(cut.kinds == 0, whole.kinds[rows] == 0)
 
 
@@ -97,16 +97,21 @@ def test_average_precision_of_a_video() -> None:
         [Video("a", "", 9.0, instances=Instances([[0, 1], [4, 5]], ("x", "y"))), Video("empty", "", 9.0)]
     )
     rows = [("a", "x", 0, 1, 0.9), ("a", "x", 7, 8, 0.8), ("a", "y", 4, 5, 0.7), ("empty", "x", 0, 1, 0.5)]
-    judged = judge(Detections.of(rows), truth)
+    judged = analyse_errors(Detections.of(rows), truth)
     assert judged.ap["a"] == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert judged.ap["empty"] is None
-    assert [KINDS[kind] for kind in judged.kinds] == ["true positive", "background", "true positive", "background"]
+    assert [ERROR_TYPES[kind] for kind in judged.kinds] == [
+        "true positive",
+        "background",
+        "true positive",
+        "background",
+    ]
     assert judged.best == pytest.approx(0.51)
 
 
 def test_ambiguous_segments_need_not_be_found() -> None:
     truth = Annotations.of([Video("a", "", 9.0, instances=Instances([[0, 1], [4, 5]], ("x", "Ambiguous")))])
-    judged = judge(Detections.of([("a", "x", 4, 5, 0.9)]), truth)
+    judged = analyse_errors(Detections.of([("a", "x", 4, 5, 0.9)]), truth)
     assert judged.found["a"] == [None, float("inf")]
     assert judged.kinds.tolist() == [-1]
 
@@ -134,7 +139,7 @@ def test_cuts_are_round_and_hold_all_scores(scores: list[float], ends: tuple[flo
 
 def test_what_cannot_be_judged() -> None:
     with pytest.raises(InputError, match="no instances"):
-        judge(Detections.of([("a", "x", 0, 1, 0.9)]), Annotations.of([Video("a", "", 9.0)]))
+        analyse_errors(Detections.of([("a", "x", 0, 1, 0.9)]), Annotations.of([Video("a", "", 9.0)]))
     detections, truth = invented(0)
     with pytest.raises(InputError, match="tIoU"):
-        judge(detections, truth, tiou=0.0)
+        analyse_errors(detections, truth, tiou=0.0)

@@ -52,20 +52,20 @@ class Ties:
 
 
 @dataclass(frozen=True)
-class Oddities:
+class Notes:
     """Counts, and the same as sentences; ``str()`` is a list of them.
 
     Args:
         ignored: detections that neither help nor harm: with an unknown label, without one, on Ambiguous segments.
         odd: what is strange and is counted all the same.
         ties: what the order of equal scores within a class can make.
-        notes: a sentence for each that occurs.
+        sentences: one for each that occurs.
     """
 
     ignored: Mapping[str, Any]
     odd: Mapping[str, int]
     ties: Ties
-    notes: tuple[str, ...]
+    sentences: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """``{"ignored": {...}, "odd": {...}, "ties": {...}, "notes": [...]}``."""
@@ -73,16 +73,16 @@ class Oddities:
             "ignored": dict(self.ignored),
             "odd": dict(self.odd),
             "ties": self.ties.to_dict(),
-            "notes": list(self.notes),
+            "notes": list(self.sentences),
         }
 
     def __str__(self) -> str:
-        return "\n".join(f"- {note}" for note in self.notes)
+        return "\n".join(f"- {note}" for note in self.sentences)
 
 
-def find_oddities(
+def find_notes(
     table: Table, matching: Matching, detections: Detections, part: Annotations, truth: Annotations
-) -> Oddities:
+) -> Notes:
     """Look for everything that a reader of the scores should know.
 
     Args:
@@ -92,7 +92,7 @@ def find_oddities(
         truth: all annotations.
     """
     ignored, odd, ties = _ignored(table, matching), _odd(table, detections, part, truth), find_ties(table, matching)
-    return Oddities(ignored, odd, ties, (*_notes(table, ignored, odd), *ties.notes(len(table.row))))
+    return Notes(ignored, odd, ties, (*_notes(table, ignored, odd), *ties.notes(len(table.row))))
 
 
 def find_ties(table: Table, matching: Matching) -> Ties:
