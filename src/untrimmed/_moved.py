@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 PLACES: dict[str, tuple[str, ...]] = {
     "untrimmed.cli.light": ("untrimmed.cli.lazy_imports",),
@@ -108,6 +111,27 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(place or module), new)
 
     return find
+
+
+def renamed_arguments(**names: str) -> Callable[[Function], Function]:
+    """Let a function take arguments by their old names too.
+
+    Args:
+        names: old -> new.
+    """
+
+    def wrap(function: Function) -> Function:
+        @wraps(function)
+        def call(*given: Any, **options: Any) -> Any:
+            for old, new in names.items():
+                if old in options:
+                    _warn(f"{function.__name__}({old}=...)", f"{function.__name__}({new}=...)")
+                    options[new] = options.pop(old)
+            return function(*given, **options)
+
+        return call  # type: ignore[return-value]
+
+    return wrap
 
 
 def _warn(old: str, new: str) -> None:

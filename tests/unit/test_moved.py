@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import untrimmed
-from untrimmed._moved import PLACES, renamed
+from untrimmed._moved import PLACES, RENAMED, renamed, renamed_arguments
 from untrimmed.errors import InputError
 
 
@@ -23,6 +23,8 @@ def test_an_old_module_hands_out_what_its_successors_have(old: str) -> None:
         own = [name for name, value in vars(successor).items() if getattr(value, "__module__", None) == place]
         assert own
         assert all(getattr(module, name) is getattr(successor, name) for name in own)
+    for name, now in RENAMED.get(old, {}).items():
+        assert getattr(module, name) is getattr(module, now)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         module.nothing  # noqa: B018
 
@@ -49,3 +51,30 @@ def test_a_renamed_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert module.old == 3
     with pytest.raises(AttributeError, match="has no attribute 'other'"):
         module.other  # noqa: B018
+
+
+def test_arguments_that_were_renamed() -> None:
+    @renamed_arguments(say="log")
+    def work(value: int, log: str = "") -> tuple[int, str]:
+        """Works."""
+        return value, log
+
+    assert work(1, log="a") == (1, "a")
+    assert work.__doc__ == "Works."
+    with pytest.warns(DeprecationWarning, match=r"work\(say=...\) is work\(log=...\) now"):
+        assert work(2, say="b") == (2, "b")  # type: ignore[call-arg]
+
+
+def test_names_that_changed_where_they_stand() -> None:
+    for module, old, new in (
+        ("untrimmed.losses", "Term", "LossTerm"),
+        ("untrimmed.layers.pyramid", "SideBySide", "PackedLevels"),
+        ("untrimmed.evaluation", "Oddities", "Notes"),
+        ("untrimmed.evaluation.false_positives", "KINDS", "ERROR_TYPES"),
+        ("untrimmed.training.loop", "Watcher", "Callbacks"),
+        ("untrimmed.formats.features", "FeatureWriter", "untrimmed.formats.feature_writer.FeatureWriter"),
+    ):
+        place, _, name = new.rpartition(".")
+        with pytest.warns(DeprecationWarning, match=f"{module}.{old} is "):
+            found = getattr(importlib.import_module(module), old)
+        assert found is getattr(importlib.import_module(place or module), name)

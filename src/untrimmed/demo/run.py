@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from untrimmed._moved import renamed_arguments
 from untrimmed.backbones import make_backbone
 from untrimmed.demo.baseline import detect_linear, fit_linear
 from untrimmed.demo.pieces import FEATURES, PIECES, cut_world
@@ -63,6 +64,7 @@ class DemoResult:
     seconds: dict[str, float]
 
 
+@renamed_arguments(watcher="callbacks", say="log")
 def run_demo(
     out: Path,
     *,

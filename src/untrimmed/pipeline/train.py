@@ -28,6 +28,7 @@ import torch
 import yaml
 from torch import nn
 
+from untrimmed._moved import renamed_arguments
 from untrimmed.data.feed import WindowFeed
 from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
@@ -70,6 +71,7 @@ class RunResult:
     metrics: dict[str, Any]
 
 
+@renamed_arguments(watcher="callbacks", say="log")
 def train(
     recipe: Recipe,
     out: Path,

@@ -306,6 +306,8 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 def fit(*parts: Any, resume: bool = False, **more: Any) -> dict[str, Any]:
     """The old way to say ``Training(...).fit(resume=...)``; it goes with the next release."""
     warnings.warn("fit(...) is Training(...).fit() now; the old name goes with the next release", DeprecationWarning, 2)
+    if "watcher" in more:
+        more["callbacks"] = more.pop("watcher")
     return Training(*parts, **more).fit(resume=resume)
 
 
