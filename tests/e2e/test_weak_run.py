@@ -157,7 +157,9 @@ def test_ignored_labels_count_neither_in_the_scores_of_a_run_nor_on_its_page(wor
     assert result.detector.classes == CLASSES
     assert result.evaluation is not None
     assert set(result.evaluation.classes) == set(CLASSES)
-    assert "vague" not in write_run_report(tmp_path / "run").read_text(encoding="utf-8")
+    page = write_run_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert page.count("vague") == 1
+    assert "labelled vague: no class, as if not there" in page
 
 
 def test_labels_without_segments_are_refused_where_they_would_teach_that_nothing_occurs(

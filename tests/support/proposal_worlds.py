@@ -17,7 +17,7 @@ from untrimmed.losses import LossTerm, total
 from untrimmed.methods.protocol import StepDetections
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
-from untrimmed.training.loop import fit
+from untrimmed.training.loop import Training
 from untrimmed.training.optim import make_step
 from untrimmed.training.settings import OptimSettings, TrainSettings
 
@@ -166,9 +166,10 @@ def check_resuming(tmp_path: Path, make: Callable[[], nn.Module], stops: Sequenc
     """Wherever a training is stopped, resumed it ends with the same bits."""
     settings = TrainSettings(epochs=4, checkpoint_minutes=0.0, optim=OptimSettings(lr=0.01, schedule="cosine"))
 
-    def train(out: Path, **options: Any) -> nn.Module:
-        network = make()
-        fit(network, make_step(network, settings), Feed(), settings, out, device=torch.device("cpu"), **options)
+    def train(out: Path, *, resume: bool = False, **options: Any) -> nn.Module:
+        network, device = make(), torch.device("cpu")
+        step = make_step(network, settings)
+        Training(network, step, Feed(), settings, out, device=device, **options).fit(resume=resume)
         return network
 
     whole, fresh = train(tmp_path / "whole"), make()

@@ -13,9 +13,9 @@ def postprocess(
     nms: list[str] = typer.Option(
         ["gaussian:0.5"],
         metavar="METHOD:NUMBER[:agnostic][:+SECONDS]",
-        help="hard:TIOU, linear:TIOU or gaussian:SIGMA[:TIOU[:RISE]], of each class or, with :agnostic, over all; or "
-        "none. With :+1 lengths and intersections count a second more, as in some released code. "
-        "Several are done one after the other.",
+        help="hard:TIOU, linear:TIOU or gaussian:SIGMA, which may go on with :TIOU and :RISE (BSN); of each class or, "
+        "with :agnostic, over all; or none. With :+1 lengths and intersections count a second more, as in some "
+        "released code. Several are done one after the other.",
     ),
     durations: Path | None = typer.Option(
         None, help="Annotations that say how long the videos last, for gaussian NMS with a rise."

@@ -99,7 +99,7 @@ def test_results_are_written_at_the_end_not_for_every_video(folder: Path, monkey
     times: list[int] = []
     write = formats.write_detections
     monkeypatch.setattr(
-        formats,
+        detection,
         "write_detections",
         lambda found, *rest, **more: (times.append(len(found)), write(found, *rest, **more)),
     )

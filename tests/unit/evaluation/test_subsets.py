@@ -125,7 +125,7 @@ def test_a_comparison_leaves_out_what_either_was_trained_on() -> None:
     result = compare(FOUND, other, TRUTH, subset="all", tious=[0.5], resamples=10)
     assert result.counts["videos"] == 1
     assert result.mAP["0.5"].a == result.mAP["0.5"].b == 0.5
-    assert all("not in these scores" in item.notes[0] for item in result.notes.values())
+    assert all("not in these scores" in item.sentences[0] for item in result.notes.values())
     only = compare(FOUND, other, TRUTH, subset="training", tious=[0.5], resamples=10)
     assert only.only_training
     assert "A or B was trained on these videos" in str(only)

@@ -24,7 +24,8 @@ from untrimmed.data.batch import Batch
 from untrimmed.data.proposals import ProposalSet, VideoProposals
 from untrimmed.errors import InputError
 from untrimmed.formats import read_annotations, read_detections, write_annotations, write_detections
-from untrimmed.formats.features import ArrayFeatures, FeatureStore, FeatureWriter
+from untrimmed.formats.feature_writer import FeatureWriter
+from untrimmed.formats.features import ArrayFeatures, FeatureStore
 from untrimmed.grid import SnippetGrid
 from untrimmed.losses import LossTerm
 from untrimmed.methods import catalog

@@ -51,8 +51,6 @@ METHODS: dict[str, dict[str, Any]] = {
         "seeds": 100000,
     },
 }
-# With a rate of 0.05 weights of VSGN differ by a hundredth after 20 steps already if its windows come in another order
-# in one process: rounding errors grow from step to step, and change which anchor is a positive.
 SETTINGS = TrainSettings(epochs=2, optim=OptimSettings(name="sgd", lr=0.01, clip_norm=1.0), ema=0.9)
 CASES = ((4, "all"), (3, "all"), (4, "half"), (4, "none"))
 """The size of batches, and whose windows have instances: of all processes, of all but the second, whose videos are too
@@ -93,12 +91,14 @@ def blind(sample: Any) -> Any:
 
 
 def train(name: str, processes: Processes, micro: int, truth: str = "all") -> nn.Module:
-    """Steps on all windows, of which each process has its share in batches of ``micro``."""
+    """Steps on all windows, of which each process has its share in batches of ``micro``; in double precision, as
+    rounding errors grow from step to step, and change which anchor of VSGN is a positive."""
     torch.manual_seed(0)
-    model = make_method(name, METHODS[name], CHANNELS, len(CLASSES))
+    model = make_method(name, METHODS[name], CHANNELS, len(CLASSES)).double()
     step = make_step(model, SETTINGS, processes)
     mine = windows(truth)[processes.rank :: processes.world]
     batches = [collate(mine[first : first + micro]) for first in range(0, len(mine), micro)]
+    batches = [replace(batch, features=batch.features.double()) for batch in batches]
     model.train()
     # What DGAM draws is otherwise a matter of each process's own numbers.
     with mock.patch.object(torch, "randn_like", lambda values: (5 * values.detach()).cos()):
@@ -302,7 +302,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(trained: Path, name:
     # Batch normalisation sees the batches of a forward pass: these of both processes, or those of one.
     one = train(name, ALONE, 6 if name == "segtad" and micro == 3 else 8, truth).state_dict()
     torch.manual_seed(0)
-    fresh = make_method(name, METHODS[name], CHANNELS, len(CLASSES)).state_dict()
+    fresh = make_method(name, METHODS[name], CHANNELS, len(CLASSES)).double().state_dict()
     assert max(float((one[key] - fresh[key]).abs().max()) for key in one) > 1e-3
     expect_equal(both, one)
 

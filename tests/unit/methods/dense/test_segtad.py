@@ -523,7 +523,7 @@ def test_nothing_is_dropped_before_suppression_but_what_scores_low() -> None:
     """A window of 224 steps has 17,450 proposals of up to 100 steps; each is given once for each of two classes."""
     network = model(grid_step=1, max_proposal=100, labels_per_proposal=2, score_threshold=0.0).eval()
     batch = collate([sample(224, 1, [])])
-    grid, _ = network._proposals(batch.mask)
+    grid = network._proposals(batch.mask)[0]
     raw = {"scores": torch.zeros(1, 2, len(grid)), "frames": torch.zeros(1, CLASSES + 1, 224)}
     (found,) = network.decode(raw, batch)
     assert len(found.scores) == 2 * len(grid) == 2 * 17_450

@@ -10,7 +10,7 @@ from untrimmed.config import shipped
 from untrimmed.methods.catalog import METHODS
 from untrimmed.pipeline import recipe
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "proposals.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "proposals.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs() -> None:
