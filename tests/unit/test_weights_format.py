@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from untrimmed.errors import InputError
+from untrimmed.formats.features import ArrayFeatures
+from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import METHODS, make_method
 from untrimmed.methods.weights import FORMAT, check_format
 from untrimmed.pipeline.detector import Detector, load_model
@@ -86,3 +90,49 @@ def test_the_first_format_that_each_method_takes(name: str) -> None:
     if first > 1:
         with pytest.raises(InputError, match=rf"^file: .*\(format {first - 1}, expected {first} or later\).*: do so$"):
             check_format(name, first - 1, "file", "do so")
+
+
+OLD = Path(__file__).resolve().parents[1] / "data"
+"""Model files of small networks, written by version 0.1.0 as it was with format 1."""
+
+
+def test_a_model_file_of_format_1_loads_and_says_what_it_said() -> None:
+    """Its recipe has a limit before suppression (``proposals.keep``), which is known no longer."""
+    detector = load_model(OLD / "basnet_format_1.safetensors")
+    assert (detector.classes, detector.channels) == (("jump", "wave"), 3)
+    assert detector.trained_on is None
+    rows = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    [(_, found)] = detector.curves(ArrayFeatures({"v": rows}, SnippetGrid(2, 1, 1)), ["v"])
+    np.testing.assert_allclose(found.values["attention"][:4], [0.15902, 0.17098, 0.25541, 0.48032], atol=1e-5)
+    np.testing.assert_allclose(found.values["jump"][:4], [0.3303, 0.33301, 0.32509, 0.32781], atol=1e-5)
+
+
+def test_a_model_file_of_vsgn_of_format_1_is_refused() -> None:
+    with pytest.raises(InputError, match="weights of method vsgn from before its network changed"):
+        load_model(OLD / "vsgn_format_1.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"classes": None}, "'classes' is 'None'"),
+        ({"channels": "five"}, "'channels' is 'five'"),
+        ({"channels": True}, "'channels' is 'True'"),
+        ({"training": ...}, "'training' is missing"),
+        ({"classes": [1, 2]}, "'channels' or 'classes' are none"),
+    ],
+)
+def test_every_key_of_the_header_is_checked(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = written("basnet", tmp_path / "model.safetensors", FORMAT)
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (not a mapping)
+    header = {key: value for key, value in {**json.loads(metadata["header"]), **change}.items() if value is not ...}
+    save_file(tensors, path, {**metadata, "header": json.dumps(header)})
+    with pytest.raises(InputError) as caught:
+        load_model(path)
+    assert f"{path}: the header of the model is damaged: " in str(caught.value)
+    assert said in str(caught.value)
+    save_file(tensors, path, {**metadata, "header": "{"})
+    with pytest.raises(InputError, match="the header of the model is damaged"):
+        load_model(path)
