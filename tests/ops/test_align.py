@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from untrimmed.layers.align import AlignPattern, AlignProject, LengthVector, align_project, sgalign
+from untrimmed.layers.align import AlignPattern, AlignProject, align_project, sgalign
 
 
 def slow_read(row: list[float], position: float) -> float:
@@ -182,25 +182,3 @@ def test_what_does_not_fit_is_refused() -> None:
         sgalign(features[0], pattern, OWNER)
     with pytest.raises(ValueError, match=r"expected \(4, 3, C_out\)"):
         align_project(features, pattern, OWNER, torch.zeros(4, 2, 5))
-
-
-def test_vectors_of_lengths() -> None:
-    layer = LengthVector(2)
-    assert not layer(torch.tensor([1.0, 7.0])).any()
-    with torch.no_grad():
-        layer.weight.copy_(torch.arange(17.0)[:, None] * torch.tensor([1.0, 10.0]))
-    found = layer(torch.tensor([0.5, 1.0, 2.0, 3.0, 32.0, 2.0**20]))
-    expected = torch.tensor([0.0, 0.0, 1.0, math.log2(3), 5.0, 16.0])
-    torch.testing.assert_close(found, expected[:, None] * torch.tensor([1.0, 10.0]))
-    assert layer(torch.empty(0)).shape == (0, 2)
-    # Only the vectors around a length learn from it.
-    layer.zero_grad()
-    layer(torch.tensor([3.0])).sum().backward()
-    assert layer.weight.grad is not None
-    assert layer.weight.grad[:, 0].nonzero()[:, 0].tolist() == [1, 2]
-    lengths = torch.tensor([1.0, 5.0, 300.0], dtype=torch.float64)
-    double = LengthVector(2).double()
-    assert torch.autograd.gradcheck(
-        lambda w: torch.func.functional_call(double, {"weight": w}, (lengths,)),
-        (torch.randn(17, 2, dtype=torch.float64, requires_grad=True),),
-    )

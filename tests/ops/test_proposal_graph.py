@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Literal
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from untrimmed.layers.proposal_grid import ProposalGrid
+from untrimmed.layers.proposal_grid import LengthLinear, ProposalGrid
 
 Similarity = Literal["tiou", "center"]
 
@@ -185,3 +186,39 @@ def test_wrong_grids_are_refused() -> None:
         ProposalGrid(10, 0)
     with pytest.raises(ValueError, match="longest = 4"):
         ProposalGrid(10, 8, 4)
+
+
+def slow_linear(layer: LengthLinear, row: Tensor, length: float) -> Tensor:
+    place = min(max(math.log2(length), 0.0), 16.0)
+    result = layer.common.weight @ row + layer.common.bias
+    for octave in range(17):
+        share = max(0.0, 1 - abs(place - octave))
+        result = result + share * (layer.added[octave, :, :-1] @ row + layer.added[octave, :, -1])
+    return result
+
+
+def test_a_linear_layer_that_knows_lengths_by_a_loop() -> None:
+    torch.manual_seed(0)
+    layer = LengthLinear(3, 2).double()
+    rows = torch.randn(7, 3, dtype=torch.float64)
+    lengths = torch.tensor([0.5, 1.0, 2.0, 3.0, 32.0, 100.0, 2.0**20])
+    torch.testing.assert_close(layer(rows, lengths), layer.common(rows))  # nothing is added at first
+    with torch.no_grad():
+        layer.added.normal_()
+    expected = torch.stack([slow_linear(layer, row, each) for row, each in zip(rows, lengths.tolist(), strict=True)])
+    torch.testing.assert_close(layer(rows, lengths), expected, rtol=1e-6, atol=1e-6)
+    assert layer(rows[:0], lengths[:0]).shape == (0, 2)
+    # Only the octaves around a length learn from it.
+    layer(rows[3:4], lengths[3:4]).sum().backward()
+    assert layer.added.grad is not None
+    assert layer.added.grad.abs().sum((1, 2)).nonzero()[:, 0].tolist() == [1, 2]
+
+
+def test_gradients_of_a_linear_layer_that_knows_lengths() -> None:
+    layer = LengthLinear(3, 2).double()
+    lengths = torch.tensor([1.0, 5.0, 300.0], dtype=torch.float64)
+    rows = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    added = torch.randn(17, 2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, a: torch.func.functional_call(layer, {"added": a}, (x, lengths)), (rows, added)
+    )

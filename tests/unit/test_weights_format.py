@@ -25,7 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "segtad": {"channels": 8, "dilations": [1], "grid_step": 4, "proposal_channels": 8, "bins": 4},
     "basnet": {"hidden": 8, "filter_channels": 4},
 }
-CHANGED_IN = {"vsgn": 2}
+CHANGED_IN = {"segtad": 2, "vsgn": 2}
 
 
 def written(name: str, path: Path, version: object, **settings: Any) -> Path:

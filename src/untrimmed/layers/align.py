@@ -277,24 +277,3 @@ class AlignProject(nn.Module):
     def forward(self, features: Tensor, pattern: AlignPattern, owner: Tensor) -> Tensor:
         """Features (B, C, T), the pattern of N segments and the window (N,) of each -> (N, C_out)."""
         return align_project(features, pattern, owner, self.weight, self.bias)
-
-
-class LengthVector(nn.Module):
-    """What the length of a segment adds to its aligned features, which look the same at every scale: a vector of each
-    power of two, linear in the logarithm of the length between two of them. All are zero at first.
-
-    Args:
-        channels: C.
-    """
-
-    OCTAVES = 16
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(self.OCTAVES + 1, channels))
-
-    def forward(self, length: Tensor) -> Tensor:
-        """Lengths (N,) in steps -> (N, C); below one step and above the last octave it is held."""
-        place = length.log2().clamp(0, self.OCTAVES)
-        knots = torch.arange(self.OCTAVES + 1, device=length.device, dtype=length.dtype)
-        return (1 - (place[:, None] - knots).abs()).clamp(min=0).to(self.weight.dtype) @ self.weight

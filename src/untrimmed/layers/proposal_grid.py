@@ -1,4 +1,5 @@
-"""Proposals on a regular grid, their graph, and neighbourhoods sampled from it (SegTAD, section 3.3).
+"""Proposals on a regular grid, their graph, neighbourhoods sampled from it (SegTAD, section 3.3), and a linear layer
+that knows their length.
 
 Every proposal ``[s, e)`` whose ends are multiples of a step eta is one; M grows with the square of the video's length,
 so the graph is never an M x M matrix. It need not be: how much two proposals overlap depends on the length of the
@@ -20,7 +21,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from untrimmed.segments import tiou
@@ -213,3 +214,32 @@ def _moves(longest: int, k: int, similarity: Similarity) -> Tensor:
     change = torch.stack((start, end - start), -1)[order]
     # What is impossible is moved off every grid.
     return torch.where(possible.gather(1, order)[..., None], change, torch.tensor([0, -longest - 1]))
+
+
+class LengthLinear(nn.Module):
+    """A linear layer whose weights and bias depend on the length of the proposal.
+
+    To common weights are added those of a power of two, or, between two powers, of both, linear in the logarithm of the
+    length. The additions are zero at first.
+
+    Args:
+        channels: C.
+        outputs: of the result.
+    """
+
+    OCTAVES = 16
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.common = nn.Linear(channels, outputs)
+        self.added = nn.Parameter(torch.zeros(self.OCTAVES + 1, outputs, channels + 1))
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Features (N, C) and lengths (N,) -> (N, outputs); below 1 and above the last power the additions are held."""
+        place = length.log2().clamp(0, self.OCTAVES)
+        knots = torch.arange(self.OCTAVES + 1, device=length.device, dtype=length.dtype)
+        shares = (1 - (place[:, None] - knots).abs()).clamp(min=0)
+        every = F.linear(F.pad(features, (0, 1), value=1.0), self.added.flatten(0, 1))
+        every = every.view(every.shape[0], *self.added.shape[:2])
+        common: Tensor = self.common(features)
+        return common + (every * shares[..., None].to(every.dtype)).sum(1)

@@ -16,7 +16,7 @@ from untrimmed.errors import InputError
 FORMAT = 2
 """Of the weights that are written now; 1 more whenever the network of a method that was released changes."""
 
-_SINCE = {"vsgn": 2}
+_SINCE = {"segtad": 2, "vsgn": 2}
 """Method -> the first format that holds the weights of its network as it is now; 1 for a method that is not here."""
 
 

@@ -75,7 +75,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         "segtad all": lambda: make_detector("segtad", {**SEGTAD, "semantic": True, "bins": 2, "bin_samples": None}),
     }[request.param]()
     for name, weight in detector.method.named_parameters():
-        if name == "pdn.length.weight":
+        if name == "pdn.out.added":
             torch.nn.init.normal_(weight)  # zero before training
     return detector, export_onnx(detector, tmp_path_factory.mktemp("onnx") / "model.onnx")
 

@@ -200,7 +200,7 @@ def test_resume_asks_whether_the_weights_fit_before_anything_else(tmp_path: Path
     with pytest.raises(InputError, match=r"last\.pt: holds weights of method vsgn .*format 1.*: remove the folder"):
         run(tmp_path, resume=True, fingerprint={"method": "another"}, check_weights=refuse)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
-    run(tmp_path, resume=True, check_weights=partial(check_format, "segtad", way_on="remove the folder"))
+    run(tmp_path, resume=True, check_weights=partial(check_format, "basnet", way_on="remove the folder"))
 
 
 def test_an_epoch_without_windows_is_an_error(tmp_path: Path) -> None:

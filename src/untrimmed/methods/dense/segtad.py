@@ -28,9 +28,9 @@ There is no released code. What the paper leaves open, and how it is settled
 - Eq. 5 is the sum of both lines. Its labels are not balanced, since the equation has no weights for that.
 - SGAlign: G-TAD's region, half a length to either side, 32 bins, and a linear map to C' with ReLU. G-TAD aligns, beside
   the steps, the mean of the three nearest of each by features (itself one of them), in 4 more bins on ActivityNet.
-  SegTAD's text says that proposals are "extracted from video features Y", and its graph of steps is one of eighths that
-  Y has behind it: the steps alone are the default, ``semantic`` adds the mean. Four samples a bin; G-TAD's released
-  code takes as many as a bin has steps, rounded up (``bin_samples: null``).
+  SegTAD's text says that proposals are "extracted from video features Y", and its graph of steps is one of eighths,
+  behind Y: the steps alone are the default, ``semantic`` adds the mean. Four samples a bin; G-TAD's released code takes
+  as many as a bin has steps, rounded up (``bin_samples: null``).
 - Attention is the cosine of these features d, as the paper writes it, in all three layers.
 - Neighbours of a proposal overlap it; ties of tIoU, frequent on a grid, go to the lower number (by start, then length),
   so that the graph is the same everywhere. With centre distance the nearer length comes first: many share a centre.
@@ -48,10 +48,12 @@ segmentation: a proposal's score is ``s1 * s2`` times the mean over its steps of
 segmentation loss is off or binary (Tables 3 and 4) the classifier of steps still learns, but on features that pass no
 gradient back, so that the rows differ in what supervises the features and labels exist in all.
 
-Departure, on by default: ``length_input``. Aligned features look the same at every scale, so PDN cannot tell one second
-of a long action from a quarter of it, and half of what it learns from are positives, which are long: on 50Salads one
-second alone was given a first score of 0.33 on average where the truth is 0.05. The aligned features are therefore told
-the length (:class:`untrimmed.layers.align.LengthVector`, zero at first). ``length_input: false`` is the paper's way.
+Departures, on by default. ``length_input``: aligned features look the same at every scale, so PDN cannot tell one
+second of a long action from a quarter of it; the weights of Eq. 9 depend on the length here
+(:class:`untrimmed.layers.proposal_grid.LengthLinear`). ``negative_seeds: lengths``: drawn evenly from proposals, hardly
+any seed is as short as the shortest, half the seeds are positives, which are long, and what short ones are worth is not
+learnt. With the paper's way (false, ``proposals``) a second alone, on 50Salads, has a first score of 0.33 on average,
+where the truth is 0.05.
 
 For short actions, off by default: ``strides`` (the paper's eighth of the steps is too coarse where an action has
 five), ``max_proposal`` (with a fine grid the number of proposals grows as window times longest, not as its square),
@@ -72,10 +74,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch
-from untrimmed.layers.align import AlignPattern, AlignProject, LengthVector
+from untrimmed.layers.align import AlignPattern, AlignProject
 from untrimmed.layers.graph import GraphConv, cosine_attention, knn_graph, neighbour_mean
 from untrimmed.layers.matching import Instances, pad_instances
-from untrimmed.layers.proposal_grid import ProposalGrid, Similarity
+from untrimmed.layers.proposal_grid import LengthLinear, ProposalGrid, Similarity
 from untrimmed.layers.segmentation import Branch, FrameLabels, Hourglass, ParallelAtrousGraph, frame_labels
 from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import sigmoid_term, softmax_term
@@ -85,7 +87,7 @@ from untrimmed.segments import tiou
 
 
 class Config(BaseModel):
-    """Settings of SegTAD; defaults are those of the paper on ActivityNet-v1.3, but for the class-agnostic switch."""
+    """Settings of SegTAD; defaults are those of the paper on ActivityNet-v1.3, but for labels and the length."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -116,7 +118,10 @@ class Config(BaseModel):
     pdn_layers: int = Field(3, ge=1)
     proposal_neighbours: int = Field(4, ge=1, description="K of the graph over proposals")
     similarity: Similarity = Field("tiou", description="of proposals: tiou or center (Table 8)")
-    length_input: bool = Field(True, description="departure: PDN is told the length of a proposal")
+    length_input: bool = Field(True, description="departure: the weights of Eq. 9 depend on a proposal's length")
+    negative_seeds: Literal["lengths", "proposals"] = Field(
+        "lengths", description="negative seeds are drawn evenly from octaves of length (departure), or from proposals"
+    )
     seeds: int = Field(50, ge=2, description="M0, seeds of the sampled neighbourhoods of a window")
     balanced: bool = Field(False, description="departure: positive seeds are drawn evenly from instances")
     tiou_positive: float = Field(0.5, gt=0, lt=1, description="tau, above which a proposal is a positive")
@@ -180,12 +185,11 @@ class ProposalNetwork(nn.Module):
         graph = config.pdn == "graph"
         self.align_mean = AlignProject(config.channels, channels, config.semantic_bins) if config.semantic else None
         self.neighbours = config.semantic_neighbours - 1
-        self.length = LengthVector(channels) if config.length_input else None
         self.layers = nn.ModuleList(
             GraphConv(channels, channels) if graph else nn.Linear(channels, channels) for _ in range(config.pdn_layers)
         )
         self.graph = graph
-        self.out = nn.Linear(channels, 2)
+        self.out = LengthLinear(channels, 2) if config.length_input else nn.Linear(channels, 2)
 
     def forward(self, features: Tensor, mask: Tensor, wires: Wires) -> Tensor:
         """Score N proposals of a batch.
@@ -202,8 +206,6 @@ class ProposalNetwork(nn.Module):
         if self.align_mean is not None:
             similar = neighbour_mean(features, *knn_graph(features, self.neighbours, mask))
             nodes = nodes + self.align_mean(similar, wires.mean_pattern, wires.owner)
-        if self.length is not None:
-            nodes = nodes + self.length(wires.length)
         nodes = F.relu(nodes)
         if not self.graph:
             for layer in self.layers:
@@ -214,7 +216,8 @@ class ProposalNetwork(nn.Module):
             for layer in self.layers:
                 current = F.relu(layer(current, *edges, attention))
             nodes = current[0].mT
-        logits: Tensor = self.out(nodes)
+        told = (wires.length,) if isinstance(self.out, LengthLinear) else ()
+        logits: Tensor = self.out(nodes, *told)
         return logits
 
 
@@ -420,9 +423,10 @@ class SegTAD(nn.Module):
         counts = positive.sum(1), negative.sum(1)
         half = config.seeds // 2
         take = torch.minimum(counts[0], (config.seeds - counts[1]).clamp(min=half))
-        seeds = torch.cat(
-            (_draw(weight, positive, take), _draw(torch.ones_like(weight), negative, config.seeds - take))
-        )
+        even = torch.ones_like(weight)
+        if config.negative_seeds == "lengths":
+            even = even / grid.lengths
+        seeds = torch.cat((_draw(weight, positive, take), _draw(even, negative, config.seeds - take)))
         nodes, counted = grid.neighbourhoods(seeds, present, config.proposal_neighbours, config.similarity)
         return nodes[counted]
 

@@ -22,6 +22,7 @@ from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
 from untrimmed.layers.align import AlignPattern, sgalign
 from untrimmed.layers.matching import pad_instances
+from untrimmed.layers.proposal_grid import LengthLinear
 from untrimmed.losses import total
 from untrimmed.methods.catalog import method_config
 from untrimmed.methods.dense.segtad import Config, SegTAD, Wires, _draw
@@ -178,11 +179,15 @@ def slow_mean(features: Tensor, shown: int, count: int) -> Tensor:
     return result
 
 
-def slow_length(table: Tensor, length: int) -> Tensor:
-    """The vector of a length, between those of the powers of two around it."""
+def slow_out(out: torch.nn.Module, row: Tensor, length: int) -> Tensor:
+    """Eq. 9 without the sigmoid; weights between those of the powers of two around the length, if they depend on it."""
+    if isinstance(out, torch.nn.Linear):
+        return out.weight @ row + out.bias
+    assert isinstance(out, LengthLinear)
     low = math.floor(math.log2(length))
     share = math.log2(length) - low
-    return table[low] * (1 - share) + table[low + 1] * share
+    added = out.added[low] * (1 - share) + out.added[low + 1] * share
+    return (out.common.weight + added[:, :-1]) @ row + out.common.bias + added[:, -1]
 
 
 def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, int]], shown: int) -> Tensor:
@@ -196,8 +201,6 @@ def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, in
     for source, layer in parts:
         pattern = AlignPattern(segments, layer.weight.shape[0], 0.5, config.bin_samples)
         rows += torch.einsum("nck,kco->no", sgalign(source[None], pattern, owner), layer.weight) + layer.bias
-    if pdn.length is not None:
-        rows += torch.stack([slow_length(pdn.length.weight, end - start) for start, end in proposals])
     rows = rows.relu()
     matrix = torch.zeros(len(proposals), len(proposals))
     for i, own in enumerate(proposals):
@@ -209,7 +212,7 @@ def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, in
     for layer in pdn.layers:
         weight, bias = layer.linear.weight, layer.linear.bias  # type: ignore[union-attr]
         rows = (torch.cat((rows, matrix @ rows - rows), 1) @ weight.T + bias).relu()  # type: ignore[union-attr,operator]
-    return rows @ pdn.out.weight.T + pdn.out.bias
+    return torch.stack([slow_out(pdn.out, row, end - start) for row, (start, end) in zip(rows, proposals, strict=True)])
 
 
 @torch.no_grad()
@@ -224,8 +227,8 @@ def slow_scores(network: SegTAD, features: Tensor, proposals: list[tuple[int, in
 )
 def test_scores_of_proposals_are_equations_1_and_9(changes: dict[str, Any]) -> None:
     network, batch = model(**changes), mixed_batch()
-    if network.pdn.length is not None:
-        network.pdn.length.weight.normal_()
+    if isinstance(network.pdn.out, LengthLinear):
+        network.pdn.out.added.normal_()
     features = network(batch)["features"]
     network.ssn.norm.mean.zero_()  # forget the training batch
     network.ssn.norm.variance.fill_(1)
@@ -243,9 +246,9 @@ def test_scores_of_proposals_are_equations_1_and_9(changes: dict[str, Any]) -> N
 
 def test_without_length_a_proposal_and_its_enlargement_look_the_same() -> None:
     """What alignment averages away: of features that do not vary, every proposal reads the same; told their lengths,
-    the network learns to tell them apart."""
+    the network learns to tell them apart, also beside features much larger than one."""
     segments = torch.tensor([[20.0, 21.0], [20.0, 28.0], [16.0, 32.0]])
-    features, owner = torch.ones(1, 8, 48), torch.zeros(3, dtype=torch.int64)
+    features, owner = 20 * torch.ones(1, 8, 48), torch.zeros(3, dtype=torch.int64)
     mask, none = torch.ones(1, 48, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64)
     patterns = AlignPattern(segments, 4), AlignPattern(segments, 4)
     wires = Wires(*patterns, segments[:, 1] - segments[:, 0], owner, none, none.bool())
@@ -254,8 +257,8 @@ def test_without_length_a_proposal_and_its_enlargement_look_the_same() -> None:
     network = model(pdn="conv").pdn
     torch.testing.assert_close(network(features, mask, wires)[0], network(features, mask, wires)[2])
     target = torch.tensor([[0.05, 0.0], [0.4, 0.0], [0.9, 1.0]])
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
-    for _ in range(300):
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(200):
         optimiser.zero_grad()
         (network(features, mask, wires).sigmoid() - target).square().sum().backward()
         optimiser.step()
@@ -447,6 +450,26 @@ def test_balanced_seeds_come_from_short_actions_as_from_long_ones(monkeypatch: p
         shares[balanced] = short / drawn
     assert shares[False] < 0.1
     assert 0.3 < shares[True] < 0.7
+
+
+@torch.no_grad()
+def test_negative_seeds_come_from_short_proposals_as_from_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 steps and no action, lengths 1 and 2 to 63 and 64: drawn from proposals hardly any is below 8; drawn by
+    length as many are as from 8 on."""
+    shares = {}
+    batch = collate([sample(64, seed, []) for seed in range(20)])
+    for way in ("proposals", "lengths"):
+        torch.manual_seed(0)
+        network = model(grid_step=1, seeds=50, negative_seeds=way)
+        grid = network._proposals(batch.mask)[0]
+        lengths = grid.lengths[seeds_of(network, batch, monkeypatch) % len(grid)]
+        shares[way] = float((lengths < 8).float().mean())
+        monkeypatch.undo()
+    weights = {way: torch.tensor([(65 - j) / (j if way == "lengths" else 1) for j in range(1, 65)]) for way in shares}
+    for way, weight in weights.items():
+        # Drawn without replacement, so a little less than the weights say.
+        assert shares[way] == pytest.approx(float(weight[:7].sum() / weight.sum()), abs=0.03), way
+    assert shares["lengths"] > 2.5 * shares["proposals"]
 
 
 @torch.no_grad()
