@@ -48,7 +48,7 @@ from untrimmed.losses import LossTerm
 from untrimmed.losses.weak import sparsity_term, video_term
 from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak.common import known_labels, number_curves, ranked, refined, share_of
+from untrimmed.methods.weak.common import Host, known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -69,7 +69,7 @@ class Config(BaseModel):
     )
 
 
-class BaSNet(nn.Module):
+class BaSNet(Host):
     """The network.
 
     Args:
@@ -80,12 +80,8 @@ class BaSNet(nn.Module):
     """
 
     def __init__(self, config: Config, channels: int, classes: int, enhance: Enhance = Identity) -> None:
-        super().__init__()
-        self.config = config
-        self.classes = classes
-        self.enhance: Any = enhance(channels)
-        channels = self.enhance.channels
-        hidden = config.hidden or channels
+        super().__init__(config, channels, classes, enhance)
+        channels, hidden = self.channels, self.hidden
         self.filter = nn.Sequential(
             nn.Conv1d(channels, config.filter_channels, 1), nn.LeakyReLU(), nn.Conv1d(config.filter_channels, 1, 1)
         )

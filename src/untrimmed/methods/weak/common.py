@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrimmed.data.batch import Batch
 from untrimmed.errors import InputError
 from untrimmed.layers.activation import finer
 from untrimmed.layers.curve_segments import CurveSegments, Rows, Scoring
+from untrimmed.methods.plugins.enhancer import Enhance, Identity
 from untrimmed.methods.protocol import StepDetections
+
+
+class Host(nn.Module):
+    """What a network with one enhancer begins with.
+
+    Args:
+        config: settings of the method; ``hidden`` is the width behind the features, or None for theirs.
+        channels: of the features.
+        classes: number of labels.
+        enhance: makes the enhancer of the features.
+
+    Attributes:
+        channels: of the enhanced features.
+        hidden: the width behind them.
+    """
+
+    def __init__(self, config: Any, channels: int, classes: int, enhance: Enhance = Identity) -> None:
+        super().__init__()
+        self.config, self.classes = config, classes
+        self.enhance: Any = enhance(channels)
+        self.channels: int = self.enhance.channels
+        self.hidden: int = config.hidden or self.channels
 
 
 def known_labels(batch: Batch, classes: int) -> Tensor:

@@ -49,7 +49,7 @@ from untrimmed.losses import LossTerm
 from untrimmed.losses.weak import magnitude_term, uniform_term, video_term
 from untrimmed.methods.plugins.enhancer import Enhance, Identity, from_raw, in_raw
 from untrimmed.methods.protocol import Raw, StepDetections
-from untrimmed.methods.weak.common import known_labels, number_curves, ranked, refined, share_of
+from untrimmed.methods.weak.common import Host, known_labels, number_curves, ranked, refined, share_of
 
 
 class Config(BaseModel):
@@ -75,7 +75,7 @@ class Config(BaseModel):
     )
 
 
-class UM(nn.Module):
+class UM(Host):
     """The network.
 
     Args:
@@ -86,12 +86,8 @@ class UM(nn.Module):
     """
 
     def __init__(self, config: Config, channels: int, classes: int, enhance: Enhance = Identity) -> None:
-        super().__init__()
-        self.config = config
-        self.classes = classes
-        self.enhance: Any = enhance(channels)
-        channels = self.enhance.channels
-        hidden = config.hidden or channels
+        super().__init__(config, channels, classes, enhance)
+        channels, hidden = self.channels, self.hidden
         self.embed = nn.Conv1d(channels, hidden, 3, padding=1)
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Conv1d(hidden, classes, 1, bias=False)
