@@ -115,8 +115,8 @@ class Judge(nn.Module):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.modules[__name__].Judge is Judge
-    monkeypatch.setitem(catalog.METHODS, "judge", f"{__name__}:Judge")
-    monkeypatch.setitem(catalog.METHODS, "runs", f"{__name__}:Runs")
+    monkeypatch.setitem(catalog.METHODS, "judge", catalog.Entry(f"{__name__}:Judge", "dense"))
+    monkeypatch.setitem(catalog.METHODS, "runs", catalog.Entry(f"{__name__}:Runs", "dense"))
 
 
 def made(number: int, subset: str) -> tuple[Video, np.ndarray]:
