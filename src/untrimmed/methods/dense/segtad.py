@@ -48,8 +48,8 @@ segmentation: a proposal's score is ``s1 * s2`` times the mean over its steps of
 segmentation loss is off or binary (Tables 3 and 4) the classifier of steps still learns, but on features that pass no
 gradient back, so that the rows differ in what supervises the features and labels exist in all.
 
-Departures, on by default. ``length_input``: aligned features look the same at every scale, so PDN cannot tell one
-second of a long action from a quarter of it; the weights of Eq. 9 depend on the length here
+Departures, off by default until they are measured. ``length_input``: aligned features look the same at every scale, so
+PDN cannot tell one second of a long action from a quarter of it; the weights of Eq. 9 depend on the length here
 (:class:`untrimmed.layers.proposal_grid.LengthLinear`). ``negative_seeds: lengths``: drawn evenly from proposals, hardly
 any seed is as short as the shortest, half the seeds are positives, which are long, and what short ones are worth is not
 learnt. With the paper's way (false, ``proposals``) a second alone, on 50Salads, has a first score of 0.33 on average,
@@ -118,9 +118,9 @@ class Config(BaseModel):
     pdn_layers: int = Field(3, ge=1)
     proposal_neighbours: int = Field(4, ge=1, description="K of the graph over proposals")
     similarity: Similarity = Field("tiou", description="of proposals: tiou or center (Table 8)")
-    length_input: bool = Field(True, description="departure: the weights of Eq. 9 depend on a proposal's length")
+    length_input: bool = Field(False, description="departure: the weights of Eq. 9 depend on a proposal's length")
     negative_seeds: Literal["lengths", "proposals"] = Field(
-        "lengths", description="negative seeds are drawn evenly from octaves of length (departure), or from proposals"
+        "proposals", description="negative seeds are drawn evenly from octaves of length (departure), or from proposals"
     )
     seeds: int = Field(50, ge=2, description="M0, seeds of the sampled neighbourhoods of a window")
     balanced: bool = Field(False, description="departure: positive seeds are drawn evenly from instances")

@@ -254,11 +254,11 @@ def test_without_length_a_proposal_and_its_enlargement_look_the_same() -> None:
     wires = Wires(*patterns, segments[:, 1] - segments[:, 0], owner, none, none.bool())
     scores = model(pdn="conv", length_input=False).pdn(features, mask, wires)
     torch.testing.assert_close(scores, scores[:1].expand(3, -1))
-    network = model(pdn="conv").pdn
+    network = model(pdn="conv", length_input=True).pdn
     torch.testing.assert_close(network(features, mask, wires)[0], network(features, mask, wires)[2])
     target = torch.tensor([[0.05, 0.0], [0.4, 0.0], [0.9, 1.0]])
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
-    for _ in range(200):
+    for _ in range(100):
         optimiser.zero_grad()
         (network(features, mask, wires).sigmoid() - target).square().sum().backward()
         optimiser.step()
@@ -783,7 +783,7 @@ def test_it_learns_a_window_by_heart() -> None:
         features[label, int(start) : int(end)] += 3.0
     batch = collate([Sample(features, one.clip, one.targets, one.map, "v")])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    for _ in range(100):
+    for _ in range(200):
         optimizer.zero_grad()
         total(network.loss(network(batch), batch)).backward()
         optimizer.step()
