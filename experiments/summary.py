@@ -55,7 +55,7 @@ def table(rows: Sequence[Row], tious: Sequence[str]) -> str:
     columns += [
         (titles[name], lambda row, name=name: statistics.fmean(score for score in row["lengths"][name].values()))
         for name in lengths
-        if all(score is not None for row in rows for score in row["lengths"][name].values())
+        if all(score is not None for row in rows for score in row["lengths"].get(name, {"": None}).values())
     ]
     lines = ["| row | seeds | " + " | ".join(name for name, _ in columns) + " | CPU s |"]
     lines.append("|---" * (len(columns) + 3) + "|")
