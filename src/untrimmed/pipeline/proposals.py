@@ -24,7 +24,7 @@ from untrimmed.formats.collect import counted
 from untrimmed.formats.features import Features
 from untrimmed.formats.io import read_bytes, read_json
 from untrimmed.formats.timing import Timing
-from untrimmed.methods.catalog import METHODS, method_class
+from untrimmed.methods.catalog import method_class, of_family
 from untrimmed.methods.protocol import needs_proposals
 from untrimmed.pipeline.detector import Detector, collect, load_model
 from untrimmed.pipeline.model_file import MODEL_FILE
@@ -34,7 +34,6 @@ from untrimmed.types import Annotations, Detections
 
 PROPOSALS_FILE = "proposals.json"
 _MADE_BY = "proposals_of"
-_MAKERS = ("bmn", "bsn", "tag")
 _WITHOUT_LABELS = ("vsgn", "segtad")
 _MODEL_SUFFIX = ".safetensors"
 
@@ -109,7 +108,7 @@ def how_to_make(data: DataSettings) -> str:
     """A sentence with the command that makes the proposals of a data set."""
     shipped = config.shipped()
     trained = {Path(name).name for name in shipped}
-    makers = [name for name in _MAKERS if name in METHODS and name in trained] or list(_WITHOUT_LABELS)
+    makers = [name for name in of_family("proposals") if name in trained] or list(_WITHOUT_LABELS)
     fits = [
         name
         for maker in makers

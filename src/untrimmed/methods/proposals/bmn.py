@@ -82,7 +82,6 @@ class Config(BaseModel):
     candidates: Literal["peaks", "all"] = Field("peaks", description="which steps may be a start or an end")
     candidate_share: float = Field(0.5, ge=0, le=1, description="of a curve's highest value, above which any step may")
     score: Literal["product", "root"] = Field("product", description="how p_cc and p_cr count")
-    max_detections: int = Field(1000, ge=1, description="of a window, before suppression")
 
 
 class BMN(nn.Module):
@@ -164,8 +163,7 @@ class BMN(nn.Module):
 
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
-        """The proposals between candidates of starts and ends, the ``max_detections`` best of each window; without
-        label."""
+        """All proposals between candidates of starts and ends; without label."""
         config, mask = self.config, batch.mask
         grid = self._grid(mask)
         curves = raw["edges"].float().sigmoid()
@@ -180,7 +178,7 @@ class BMN(nn.Module):
             confidence = confidence.sqrt()
         scores = curves[:, 0, starts] * curves[:, 1, ends] * confidence
         allowed = grid.present(mask) & may_start[:, starts] & may_end[:, ends]
-        best, number = scores.masked_fill(~allowed, -1).topk(min(config.max_detections, len(grid)))
+        best, number = scores.masked_fill(~allowed, -1).sort(descending=True, stable=True)
         found = []
         for kept, score, index in zip(best >= 0, best, number, strict=True):
             segments = grid.segments[index[kept]]

@@ -70,7 +70,7 @@ class Config(BaseModel):
     )
     max_proposal: int | None = Field(None, ge=1, description="longest proposal in steps; None: the window")
     most_learned: int = Field(500, ge=1, description="pairs of a window that PEM learns from")
-    most_scored: int = Field(1000, ge=1, description="pairs of a window that are scored in inference")
+    most_scored: int | None = Field(None, ge=1, description="pairs of a window that are scored in inference; None: all")
     feature_values: tuple[int, int, int] = Field((16, 8, 8), description="of a BSP feature: action, start, end")
     feature_samples: int = Field(4, ge=1, description="points averaged into each of them")
     hidden: int = Field(256, ge=1, description="of PEM's hidden layer")
@@ -129,7 +129,8 @@ class BSN(nn.Module):
             config.max_proposal,
         )
         likely = curves[window, 1, start] * curves[window, 2, end]
-        kept = best_of_each(window, likely, config.most_learned if self.training else config.most_scored)
+        most_kept = config.most_learned if self.training else config.most_scored
+        kept = best_of_each(window, likely, most_kept or len(window))
         window, start, end = window[kept], start[kept], end[kept]
         segments = torch.stack((start, end), -1) + 0.5
         features = sensitive_features(

@@ -63,7 +63,6 @@ class Config(BaseModel):
     smoothing: float = Field(3.0, ge=0, description="sigma of the Gaussian over the curve, in steps; 0: none")
     levels: tuple[float, ...] = Field(_GRID, min_length=1, description="gamma, that the curve is cut at")
     shares: tuple[float, ...] = Field(_GRID, min_length=1, description="tau, of a group that is above the level")
-    max_detections: int = Field(2000, ge=1, description="of a window, before suppression")
 
     @model_validator(mode="after")
     def _check(self) -> Config:
@@ -170,13 +169,13 @@ class TAG(nn.Module):
 
     @torch.no_grad()
     def decode(self, raw: Raw, batch: Batch) -> list[StepDetections]:
-        """The groups of each window, the ``max_detections`` that stand out most; without label."""
+        """All groups of each window; without label."""
         found = []
         for curve, mask in zip(self._curve(raw, batch), batch.mask, strict=True):
             groups = watershed(curve.double().cpu().numpy(), self.config.levels, self.config.shares)
             segments = torch.from_numpy(groups).to(curve.device)
             scores = standing_out(curve.where(mask, 0), segments)
-            best = scores.topk(min(self.config.max_detections, len(scores)))
+            best = scores.sort(descending=True, stable=True)
             segments = segments[best.indices].float()
             labels = torch.full_like(best.indices, -1)
             found.append(StepDetections(segments, best.values, labels, segments.mean(-1)))

@@ -71,7 +71,7 @@ def test_curves_and_pairs_by_a_loop(changes: dict[str, Any], training: bool) -> 
     first, second, last = network.tem
     expected = last(F.relu(second(F.relu(first(batch.features)) * batch.mask[:, None])))
     torch.testing.assert_close(raw["curves"], expected)
-    most = config.most_learned if training else config.most_scored
+    most = config.most_learned if training else config.most_scored or 10_000
     for window, mask in enumerate(batch.mask):
         steps = int(mask.sum())
         action, start_curve, end_curve = raw["curves"][window, :, :steps].sigmoid().tolist()
