@@ -21,10 +21,10 @@ from untrimmed.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-Family = Literal["dense", "weak", "proposals"]
+Family = Literal["dense", "weak", "proposals", "two_stage"]
 """``dense``: looks at every step, and learns from segments; ``weak``: learns from the labels of whole videos;
-``proposals``: gives segments without labels, for others to judge. Each is a folder of :mod:`untrimmed.methods`, which
-says what its methods have in common."""
+``proposals``: gives segments without labels, for others to judge; ``two_stage``: judges them. Each is a folder of
+:mod:`untrimmed.methods`, which says what its methods have in common."""
 
 
 class Entry(NamedTuple):
@@ -47,10 +47,13 @@ METHODS: dict[str, Entry] = {
 }
 """By name. Nothing is imported before it is asked for, so that listing names does not load torch."""
 
-ENHANCERS: dict[str, str] = {
-    "acgnet": "untrimmed.methods.plugins.acgnet:ACGNet",
+PLUGINS: dict[str, dict[str, str]] = {
+    "enhance": {"acgnet": "untrimmed.methods.plugins.acgnet:ACGNet"},
+    "context": {"gcm": "untrimmed.methods.plugins.gcm:GCM"},
 }
-"""Likewise the enhancers of features that a method with the setting ``enhance`` may be given."""
+"""Setting of a method -> likewise what it may be given there by its config, ``{name: ..., **settings}``: enhancers of
+the features of steps (:mod:`untrimmed.methods.plugins.enhancer`), or of segments
+(:mod:`untrimmed.methods.plugins.context`)."""
 
 
 def register(name: str, method: type[nn.Module], family: Family = "dense") -> None:
@@ -94,8 +97,8 @@ def of_family(family: Family) -> list[str]:
 def method_title(settings: Mapping[str, Any]) -> str:
     """How people call a method: the section ``method`` of a config -> e.g. ``"UM + ACGNet"``."""
     parts = [_entry(settings["name"]).place]
-    if settings.get("enhance"):
-        parts.append(ENHANCERS[settings["enhance"]["name"]])
+    chosen = ((known, settings.get(slot)) for slot, known in PLUGINS.items())
+    parts += [known[plugin["name"]] for known, plugin in chosen if isinstance(plugin, Mapping) and plugin]
     return " + ".join(part.partition(":")[2] for part in parts)
 
 
@@ -113,7 +116,7 @@ def method_class(name: str) -> type[nn.Module]:
 
 
 def method_config(name: str, values: Mapping[str, Any] | BaseModel | None = None) -> BaseModel:
-    """The validated config of a method, its enhancer's settings filled in.
+    """The validated config of a method, the settings of its plugins filled in.
 
     Args:
         name: of the method.
@@ -128,11 +131,11 @@ def method_config(name: str, values: Mapping[str, Any] | BaseModel | None = None
     if not isinstance(values, config):
         given = values.model_dump() if isinstance(values, BaseModel) else dict(values or {})
         values = check(config, given, f"method {name}")
-    chosen = getattr(values, "enhance", None)
-    if chosen is None:
-        return values
-    enhancer, settings = _enhancer(chosen, f"method {name}: enhance")
-    return values.model_copy(update={"enhance": {"name": enhancer, **settings.model_dump(mode="json")}})
+    filled = {
+        slot: {"name": plugin, **settings.model_dump(mode="json")}
+        for slot, (plugin, settings) in _plugins(name, values).items()
+    }
+    return values.model_copy(update=filled) if filled else values
 
 
 def make_method(name: str, config: Mapping[str, Any] | BaseModel | None, channels: int, classes: int) -> nn.Module:
@@ -154,12 +157,11 @@ def make_method(name: str, config: Mapping[str, Any] | BaseModel | None, channel
     for what, value in (("channels", channels), ("classes", classes)):
         if value < 1:
             raise InputError(f"method {name}: {what} is {value}, expected at least 1")
-    chosen = getattr(settings, "enhance", None)
-    if chosen is None:
-        return method_class(name)(settings, channels, classes)
-    enhancer, options = _enhancer(chosen, f"method {name}: enhance")
-    module, class_name = _locate(enhancer, ENHANCERS, "enhancer")
-    return method_class(name)(settings, channels, classes, enhance=partial(getattr(module, class_name), options))
+    plugins = {}
+    for slot, (plugin, options) in _plugins(name, settings).items():
+        module, class_name = _locate(plugin, slot)
+        plugins[slot] = partial(getattr(module, class_name), options)
+    return method_class(name)(settings, channels, classes, **plugins)
 
 
 def _entry(name: str) -> Entry:
@@ -171,18 +173,24 @@ def _entry(name: str) -> Entry:
     return METHODS[name]
 
 
-def _enhancer(values: Mapping[str, Any], source: str) -> tuple[str, BaseModel]:
-    """The name and the validated settings of an enhancer: ``{name: ..., **settings}``."""
-    given = dict(values)
-    name = given.pop("name", None)
-    if not isinstance(name, str):
-        raise InputError(f"{source}: name is {name!r}, expected the name of an enhancer: {nearest('', ENHANCERS)}")
-    module, _ = _locate(name, ENHANCERS, "enhancer")
-    return name, check(module.Config, given, f"{source} {name}")
+def _plugins(method: str, settings: BaseModel) -> dict[str, tuple[str, BaseModel]]:
+    """Of each plugin that a method's settings ask for: the setting -> its name and its validated settings."""
+    found = {}
+    for slot, known in PLUGINS.items():
+        chosen = getattr(settings, slot, None)
+        if not chosen or not isinstance(chosen, Mapping):  # some methods have a number of that name
+            continue
+        given, source = dict(chosen), f"method {method}: {slot}"
+        name = given.pop("name", None)
+        if not isinstance(name, str):
+            raise InputError(f"{source}: name is {name!r}, expected the name of a plugin: {nearest('', known)}")
+        module, _ = _locate(name, slot)
+        found[slot] = name, check(module.Config, given, f"{source} {name}")
+    return found
 
 
-def _locate(name: str, table: Mapping[str, str], what: str) -> tuple[Any, str]:
-    if name not in table:
-        raise InputError(f"there is no {what} '{name}': {nearest(name, table)}")
-    module, class_name = table[name].split(":")
+def _locate(name: str, slot: str) -> tuple[Any, str]:
+    if name not in PLUGINS[slot]:
+        raise InputError(f"{slot}: there is no plugin '{name}': {nearest(name, PLUGINS[slot])}")
+    module, class_name = PLUGINS[slot][name].split(":")
     return importlib.import_module(module), class_name

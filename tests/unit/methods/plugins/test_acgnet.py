@@ -392,8 +392,8 @@ def test_settings_of_the_enhancer_are_filled_in_and_checked() -> None:
     assert (enhance["alpha"], enhance["neighbours"], enhance["threshold"]) == (0.5, 50, 0.85)
     for given, message in (
         ({"name": "acgnet", "neighbors": 3}, "no key 'neighbors' is known: did you mean 'neighbours'"),
-        ({"name": "acgnat"}, "there is no enhancer 'acgnat': did you mean 'acgnet'"),
-        ({"neighbours": 3}, "expected the name of an enhancer"),
+        ({"name": "acgnat"}, "there is no plugin 'acgnat': did you mean 'acgnet'"),
+        ({"neighbours": 3}, "expected the name of a plugin"),
         ({"name": "acgnet", "features": ["original", "original"]}, "none of them twice"),
     ):
         with pytest.raises(InputError, match=message):
