@@ -17,7 +17,8 @@ The reading is linear in the features, two steps a sample, and which steps with 
 on the part of the start after the decimal point alone: :class:`AlignPattern` keeps one row per such pair. A 1x1
 convolution that follows is linear too, so it may come first: :func:`align_project` projects every step once for each
 bin, then adds up the few projected steps each segment reads, some bins at a time. The aligned features, (N, C, bins),
-never exist.
+never exist. (Where bins read many steps and nothing is learned, some segments at a time are aligned and then projected:
+what they read is read once, not once for each group of bins.)
 """
 
 from __future__ import annotations
@@ -216,11 +217,30 @@ def align_project(
         if portable():
             return _bin_by_bin(rows, pattern, owner, weight, steps) + (0 if bias is None else bias.to(rows.dtype))
         total = rows.new_zeros(len(pattern), outputs)
+        if pattern.offsets.shape[-1] > _MANY and steps and not (rows.requires_grad or weight.requires_grad):
+            _align_some(total, rows, pattern, owner, weight, steps)
+            return total if bias is None else total.add_(bias.to(rows.dtype))
         group = max(1, _TABLE // max(1, batch * steps * outputs))
         for first in range(0, pattern.bins if len(pattern) and steps else 0, group):
             part = slice(first, min(first + group, pattern.bins))
             total = _add_bins(total, rows, pattern, owner, weight[part], part, steps)
         return total if bias is None else total.add_(bias.to(rows.dtype))
+
+
+def _align_some(
+    total: Tensor, rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int
+) -> None:
+    """Fill (N, C_out) block after block of segments, aligned and then projected; of features (B T, C)."""
+    count, channels, outputs = weight.shape
+    matrix = weight.reshape(count * channels, outputs)
+    block = max(1, _TABLE // (count * channels))
+    for first in range(0, len(pattern), block):
+        some = slice(first, first + block)
+        part = AlignPattern.of(pattern.first[some], pattern.shape_of[some], pattern.offsets, pattern.weights)
+        read, weights = part.taps(slice(None), steps, rows.dtype)
+        read += owner[some, None, None] * steps
+        aligned = _gathered(rows, read.flatten(0, 1), weights.flatten(0, 1), ragged=True)
+        torch.mm(aligned.view(-1, count * channels), matrix, out=total[some])
 
 
 def _add_bins(
