@@ -16,7 +16,7 @@ from untrimmed.formats.curves import Curves, write_curves
 from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.grid import SnippetGrid
 from untrimmed.report.media import video_sources
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.types import Annotations, Detections, Instances, Video
 from untrimmed.video.write import VideoWriter
 
@@ -119,7 +119,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     page = folder / "page.html"
     sources = video_sources(["first", "second"], folder / "videos", page)
     sets = [ResultSet(mine, "mine", curves), ResultSet(theirs, "theirs")]
-    page.write_text(render(sets, truth, title="A page", sources=sources, threshold=0.2))
+    page.write_text(render(sets, truth, title="A page", view=View(sources=sources, threshold=0.2)))
     return Shown(folder, page, truth, (mine, theirs))
 
 

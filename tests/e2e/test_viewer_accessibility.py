@@ -9,7 +9,7 @@ import pytest
 
 from untrimmed.evaluation import evaluate
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.types import Annotations
 
 pytestmark = pytest.mark.browser
@@ -29,11 +29,10 @@ def whole_page(shown: Any) -> Path:
             [ResultSet(mine, "mine"), ResultSet(theirs, "theirs")],
             shown.truth,
             title="A page",
-            sources={"first": "videos/first.mp4"},
             facts=score_facts(scores),
             sections=[score_section(scores), diagnosis_section(mine, part, None, None)],
-            threshold=0.2,
             served=True,
+            view=View(sources={"first": "videos/first.mp4"}, threshold=0.2),
         )
     )
     return file

@@ -13,7 +13,7 @@ import pytest
 from untrimmed.formats import read_annotations, write_annotations
 from untrimmed.formats.activitynet import truth_content
 from untrimmed.formats.check import check
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 pytestmark = pytest.mark.browser
@@ -158,7 +158,7 @@ def opened_page(browser: Any, file: Path, script: str = "") -> Iterator[Any]:
 def test_an_accepted_detection_leaves_a_neighbour_that_it_merely_touches(browser: Any, tmp_path: Path) -> None:
     truth = Annotations.of([Video("a", "test", 30.0, instances=Instances([[5, 9]], ("x",)))])
     found = Detections.of([("a", "x", 8.8, 13.0, 0.9), ("a", "x", 5.0, 8.0, 0.8)])
-    (tmp_path / "page.html").write_text(render([ResultSet(found)], truth, title="T", threshold=0))
+    (tmp_path / "page.html").write_text(render([ResultSet(found)], truth, title="T", view=View(threshold=0)))
     with opened_page(browser, tmp_path / "page.html") as page:
         page.get_by_role("button", name="x, 0:08.8 to 0:13.0, score").click()
         page.keyboard.press("a")
@@ -301,7 +301,9 @@ def test_the_elan_file_is_read_back(page: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("video", ["a clip", "other/name"])
 def test_the_elan_file_names_the_file_that_the_page_plays(browser: Any, tmp_path: Path, video: str) -> None:
     found = ResultSet(Detections.of([(video, "x", 1.0, 2.0, 0.5)]))
-    (tmp_path / "page.html").write_text(render([found], title="T", sources={video: "films%20of%20us/a%20clip.avi"}))
+    (tmp_path / "page.html").write_text(
+        render([found], title="T", view=View(sources={video: "films%20of%20us/a%20clip.avi"}))
+    )
     with opened_page(browser, tmp_path / "page.html") as page:
         page.locator("button.found").click()
         page.keyboard.press("a")
@@ -327,7 +329,9 @@ def test_undo_opens_the_video_it_changes(page: Any) -> None:
 def test_a_detection_beyond_the_end_is_cut_when_accepted(browser: Any, tmp_path: Path) -> None:
     truth = Annotations.of([Video("a", "test", 9.06666, instances=Instances([[7, 9.06666]], ("x",)))])
     file = tmp_path / "page.html"
-    file.write_text(render([ResultSet(Detections.of([("a", "y", -0.5, 9.5, 0.5)]))], truth, title="T", threshold=0))
+    file.write_text(
+        render([ResultSet(Detections.of([("a", "y", -0.5, 9.5, 0.5)]))], truth, title="T", view=View(threshold=0))
+    )
     context = browser.new_context(accept_downloads=True)
     opened = context.new_page()
     opened.goto(file.as_uri())
@@ -404,7 +408,7 @@ def test_two_tabs_do_not_overwrite_each_other(browser: Any, shown: Any) -> None:
 def test_annotating_from_nothing(browser: Any, tmp_path: Path) -> None:
     begun = Annotations.of([Video("v", "training", 9.0)], extra={"classes": ["clap", "wave"]})
     file = tmp_path / "annotate.html"
-    file.write_text(render([], begun, title="T", annotate=True))
+    file.write_text(render([], begun, title="T", view=View(annotate=True)))
     context = browser.new_context(accept_downloads=True)
     opened = context.new_page()
     opened.goto(file.as_uri())
@@ -425,7 +429,7 @@ def test_annotating_from_nothing(browser: Any, tmp_path: Path) -> None:
 
 def test_what_is_accepted_without_truth_can_be_trained_on(browser: Any, tmp_path: Path) -> None:
     found = Detections.of([("a", "x", 1.0, 2.0, 0.5), ("b", "x", 3.0, 4.0, 0.5)])
-    (tmp_path / "page.html").write_text(render([ResultSet(found)], title="T", durations={"a": 7.5}))
+    (tmp_path / "page.html").write_text(render([ResultSet(found)], title="T", view=View(durations={"a": 7.5})))
     with opened_page(browser, tmp_path / "page.html") as page:
         page.locator("button.found").click()
         page.keyboard.press("a")
@@ -436,12 +440,12 @@ def test_what_is_accepted_without_truth_can_be_trained_on(browser: Any, tmp_path
 def test_the_work_goes_on_in_a_page_with_another_class_and_video(browser: Any, tmp_path: Path) -> None:
     begun = [Video("v", "training", 9.0)]
     file = tmp_path / "annotate.html"
-    file.write_text(render([], Annotations.of(begun), title="T", annotate=True, key="mine"))
+    file.write_text(render([], Annotations.of(begun), title="T", view=View(annotate=True, key="mine")))
     with opened_page(browser, file) as page:
         fill(page, label="clap", start=1, end=2.5)
         page.get_by_role("button", name="Add as truth").click()
         more = Annotations.of([Video("u", "training", 5.0), *begun], extra={"classes": ["clap", "wave"]})
-        file.write_text(render([], more, title="T", annotate=True, key="mine"))
+        file.write_text(render([], more, title="T", view=View(annotate=True, key="mine")))
         page.reload()
         page.wait_for_selector("html[data-ready]")
         page.locator("#list button").last.click()
@@ -453,7 +457,7 @@ def test_a_video_that_the_truth_lacks_is_added_to_it(browser: Any, tmp_path: Pat
     found = Detections.of([("a", "x", 1.0, 2.0, 0.5), ("b", "x", 3.0, 4.0, 0.5)])
     write_annotations(truth, tmp_path / "t.json")
     file = tmp_path / "page.html"
-    file.write_text(render([ResultSet(found)], truth, title="T", durations={"b": 7.5}))
+    file.write_text(render([ResultSet(found)], truth, title="T", view=View(durations={"b": 7.5})))
     context = browser.new_context(accept_downloads=True)
     opened = context.new_page()
     opened.goto(file.as_uri())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from untrimmed.report.media import video_sources
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.types import Annotations, Detections, Instances, Video
 
 pytestmark = pytest.mark.browser
@@ -104,7 +104,7 @@ def test_what_is_not_judged_is_counted_as_that(browser: Any, tmp_path: Path) -> 
     truth = Annotations.of([Video("a", "test", 40.0, instances=instances), Video("b", "test", 9.0)])
     rows = [("a", "x", 1.0, 3.0, 0.9), ("a", "X", 1.0, 3.0, 0.8), ("a", "X", 30.0, 33.0, 0.7), ("b", "x", 1, 2, 0.6)]
     file = tmp_path / "page.html"
-    file.write_text(render([ResultSet(Detections.of(rows))], truth, title="T", threshold=0.2, most=2))
+    file.write_text(render([ResultSet(Detections.of(rows))], truth, title="T", view=View(threshold=0.2, most=2)))
     opened = browser.new_page()
     opened.goto(file.as_uri())
     opened.wait_for_selector("html[data-ready]")
@@ -170,7 +170,9 @@ def test_the_numbers_do_not_depend_on_how_many_are_drawn(browser: Any, shown: An
     numbers = []
     for most in (2, 300):
         file = tmp_path / f"most {most}.html"
-        file.write_text(render([ResultSet(shown.results[0])], shown.truth, title="T", threshold=0.2, most=most))
+        file.write_text(
+            render([ResultSet(shown.results[0])], shown.truth, title="T", view=View(threshold=0.2, most=most))
+        )
         opened = browser.new_page()
         opened.goto(file.as_uri())
         opened.wait_for_selector("html[data-ready]")
@@ -218,7 +220,7 @@ def test_a_file_that_cannot_be_played_is_named(browser: Any, tmp_path: Path, unt
     (tmp_path / "no film.avi").write_bytes(b"RIFF no film at all")
     found = ResultSet(Detections.of([("v", "x", 1.0, 2.0, 0.5)]))
     sources = video_sources(["v"], tmp_path / "no film.avi", tmp_path / "page.html")
-    (tmp_path / "page.html").write_text(render([found], title="T", sources=sources))
+    (tmp_path / "page.html").write_text(render([found], title="T", view=View(sources=sources)))
     opened = browser.new_page()
     opened.goto((tmp_path / "page.html").as_uri())
     until(opened, "!document.getElementById('no-video').hidden")
@@ -367,7 +369,7 @@ def test_without_truth_there_are_lanes_and_nothing_is_judged(browser: Any, tmp_p
 def test_a_video_inside_the_page_plays(browser: Any, shown: Any, tmp_path: Path, until: Until) -> None:
     file = tmp_path / "embedded.html"
     inside = video_sources(["first"], shown.folder / "videos", file, embed=True)
-    file.write_text(render([ResultSet(shown.results[0])], title="T", sources=inside))
+    file.write_text(render([ResultSet(shown.results[0])], title="T", view=View(sources=inside)))
     opened = browser.new_page()
     opened.goto(file.as_uri())
     opened.wait_for_selector("html[data-ready]")

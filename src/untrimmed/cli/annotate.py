@@ -35,7 +35,7 @@ def annotate(
     from untrimmed.formats.io import write_text
     from untrimmed.pipeline.extract import find_videos
     from untrimmed.report.media import link
-    from untrimmed.report.viewer import render
+    from untrimmed.report.viewer import View, render
     from untrimmed.report.viewer_data import work_key
 
     if serve and embed:
@@ -52,7 +52,7 @@ def annotate(
 
     def written(sources: dict[str, str]) -> str:
         title = f"Annotating {videos.resolve().name}"
-        return render([], annotations, title=title, sources=sources, annotate=True, served=serve, key=key)
+        return render([], annotations, title=title, served=serve, view=View(sources=sources, annotate=True, key=key))
 
     if serve:
         beside = videos if videos.is_dir() else videos.resolve().parent

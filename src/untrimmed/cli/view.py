@@ -64,7 +64,7 @@ def view(
     """Write a page to look at detections, see why they err, and correct the truth: one file, no server needed."""
     from untrimmed.formats.io import write_text
     from untrimmed.report.media import link, video_files
-    from untrimmed.report.viewer import render
+    from untrimmed.report.viewer import View, render
     from untrimmed.report.viewer_data import scored_part, work_key
 
     if serve and embed:
@@ -89,18 +89,20 @@ def view(
             sets,
             annotations,
             title=" and ".join(one.name for one in sets),
-            part=part,
-            sources=sources,
-            durations=durations,
             facts=facts,
             notes=[*notes, *_without_file(ids, files, sources, video), *odd],
             sections=sections,
-            threshold=threshold,
-            tiou=tiou,
-            protocol=rules,
-            new_subset=new_subset,
             served=serve,
-            key=key,
+            view=View(
+                part=part,
+                sources=sources,
+                durations=durations,
+                threshold=threshold,
+                tiou=tiou,
+                protocol=rules,
+                new_subset=new_subset,
+                key=key,
+            ),
         )
 
     if serve:

@@ -227,9 +227,7 @@ def align_project(
         return total if bias is None else total.add_(bias.to(rows.dtype))
 
 
-def _align_some(
-    total: Tensor, rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int
-) -> None:
+def _align_some(total: Tensor, rows: Tensor, pattern: AlignPattern, owner: Tensor, weight: Tensor, steps: int) -> None:
     """Fill (N, C_out) block after block of segments, aligned and then projected; of features (B T, C)."""
     count, channels, outputs = weight.shape
     matrix = weight.reshape(count * channels, outputs)

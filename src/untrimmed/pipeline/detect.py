@@ -18,7 +18,7 @@ from untrimmed.pipeline.model_file import SIMULATED
 from untrimmed.pipeline.proposals import with_file
 from untrimmed.pipeline.sources import problems_of, videos_among
 from untrimmed.report.media import link
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.types import Detections
 
 _WRITE_SECONDS = 5.0
@@ -149,9 +149,7 @@ def write_page(
     text = render(
         [ResultSet(detections, name)],
         title=f"Detections of {name}",
-        sources=linked,
-        durations=durations,
-        threshold=threshold,
         notes=notes,
+        view=View(sources=linked, durations=durations, threshold=threshold),
     )
     write_text(page, text)

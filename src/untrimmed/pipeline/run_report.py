@@ -21,7 +21,7 @@ from untrimmed.pipeline.train import CONFIG_FILE, CURVES_FILE, METRICS_FILE, REP
 from untrimmed.report.curves import training_curves
 from untrimmed.report.media import video_sources
 from untrimmed.report.sections import diagnosis_section, score_facts, score_section, training_section
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.training.log import read_log
 from untrimmed.types import Annotations, Detections
 
@@ -69,11 +69,12 @@ def write_run_report(run: Path, videos: Path | None = None, *, embed: bool = Fal
             [ResultSet(detections, curves=read_curves(curves) if curves.exists() else None)],
             truth,
             title=title,
-            sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {},
             facts=facts,
             notes=notes,
-            protocol=rules,
             sections=[*sections, training_section(training_curves(records))],
+            view=View(
+                sources=video_sources(detections.video_ids, videos, page, embed=embed) if videos else {}, protocol=rules
+            ),
         ),
     )
     return page

@@ -12,13 +12,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from untrimmed.evaluation.protocols import Protocol
 from untrimmed.report import bundle
 from untrimmed.report.page import fragment, page
-from untrimmed.report.viewer_data import Content, ResultSet, collect, to_json
+from untrimmed.report.viewer_data import Content, ResultSet, View, collect, to_json
 from untrimmed.types import Annotations
 
-__all__ = ["ResultSet", "render"]
+__all__ = ["ResultSet", "View", "render"]
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
@@ -32,20 +31,11 @@ def render(
     annotations: Annotations | None = None,
     *,
     title: str,
-    part: Annotations | None = None,
-    sources: Mapping[str, str] | None = None,
-    durations: Mapping[str, float] | None = None,
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     sections: Sequence[str] = (),
-    threshold: float | None = None,
-    tiou: float = 0.5,
-    protocol: str | Protocol | None = None,
-    most: int = 300,
-    annotate: bool = False,
-    new_subset: str = "training",
     served: bool = False,
-    key: str | None = None,
+    view: View | None = None,
 ) -> str:
     """The page as text.
 
@@ -54,41 +44,17 @@ def render(
         annotations: the truth, if there is one. A list ``classes`` among its further keys adds classes that have no
             instance yet.
         title: heading of the page.
-        part: the part of the truth that is judged; all its videos are shown, whether the results have them or not,
-            see :func:`untrimmed.report.viewer_data.scored_part`. None: its videos among those of the results.
-        sources: video id -> URL of its file, see :func:`untrimmed.report.media.video_sources`.
-        durations: video id -> seconds, for videos whose truth does not say it.
         facts: pairs shown as small cards at the top; the second may hold a line break.
         notes: sentences shown under them.
         sections: finished HTML that follows, see :mod:`untrimmed.report.sections`.
-        threshold: score at which the slider starts; None: that of the highest F1 at ``tiou``, or 0.2 without truth.
-        tiou: overlap from which a detection has found an instance, for kinds of error, precision and recall.
-        protocol: as for :func:`untrimmed.evaluation.evaluate`.
-        most: detections kept a video and result file, those of the highest scores; a note says so where some are
-            left out.
-        annotate: show all videos of the annotations, and every class in every video.
-        new_subset: subset that videos which the truth lacks are exported in.
         served: offer to save corrections through the server the page comes from.
-        key: under which the browser keeps corrections; None: that of
-            :func:`untrimmed.report.viewer_data.work_key`, which only the truth decides.
+        view: how they are shown; None for the defaults.
 
     Raises:
         InputError: for an unknown protocol, a tIoU out of range, or a threshold that is no number.
     """
-    content = collect(
-        results,
-        annotations,
-        part,
-        sources=sources or {},
-        durations=durations or {},
-        threshold=threshold,
-        tiou=tiou,
-        protocol=protocol,
-        most=most,
-        annotate=annotate,
-        new_subset=new_subset,
-        key=key,
-    )
+    view = view or View()
+    content = collect(results, annotations, view)
     index = {**content.index, "served": served, "title": title}
     viewer = fragment(
         "viewer/viewer.html",
@@ -96,10 +62,10 @@ def render(
         notes=[*notes, *content.notes],
         scored=index["scored"],
         has_truth=index["has_truth"],
-        annotate=annotate,
+        annotate=view.annotate,
         served=served,
         sets=index["sets"],
-        tiou=f"{tiou:g}",
+        tiou=f"{view.tiou:g}",
         threshold=f"{index['threshold']:.3g}",
         several=len(index["videos"]) > 1,
     )

@@ -25,7 +25,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,37 @@ class ResultSet:
     detections: Detections
     name: str = "detections"
     curves: Mapping[str, Curves] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How results are shown.
+
+    Args:
+        part: the part of the truth that is judged; all its videos are shown, whether the results have them or not, see
+            :func:`scored_part`. None: its videos among those of the results.
+        sources: video id -> URL of its file, see :func:`untrimmed.report.media.video_sources`.
+        durations: video id -> seconds, for videos whose truth does not say it.
+        threshold: score at which the slider starts; None: that of the highest F1 at ``tiou``, or 0.2 without truth.
+        tiou: overlap from which a detection has found an instance, for kinds of error, precision and recall.
+        protocol: as for :func:`untrimmed.evaluation.evaluate`.
+        most: detections kept a video and result file, those of the highest scores; a note says so where some are
+            left out.
+        annotate: show all videos of the annotations, and every class in every video.
+        new_subset: subset that videos which the truth lacks are exported in.
+        key: under which the browser keeps corrections; None: that of :func:`work_key`, which only the truth decides.
+    """
+
+    part: Annotations | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
+    threshold: float | None = None
+    tiou: float = 0.5
+    protocol: str | Protocol | None = None
+    most: int = 300
+    annotate: bool = False
+    new_subset: str = "training"
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,27 +138,14 @@ def scored_part(
     return shown if rules.no_classes.issuperset(shown.labels) else scope_of(truth, rules, subset, *results).whole
 
 
-def collect(
-    results: Sequence[ResultSet],
-    annotations: Annotations | None,
-    part: Annotations | None,
-    *,
-    sources: Mapping[str, str],
-    durations: Mapping[str, float],
-    threshold: float | None,
-    tiou: float,
-    protocol: str | Protocol | None,
-    most: int,
-    annotate: bool,
-    new_subset: str,
-    key: str | None,
-) -> Content:
+def collect(results: Sequence[ResultSet], annotations: Annotations | None, view: View) -> Content:
     """Everything the page holds; arguments and errors as for :func:`untrimmed.report.viewer.render`."""
-    (tiou,) = clean_tious([tiou])
-    rules = protocol_of(protocol, annotations)
+    (tiou,) = clean_tious([view.tiou])
+    rules = protocol_of(view.protocol, annotations)
+    part, threshold = view.part, view.threshold
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"threshold {threshold}: expected a score")
-    ids = _ids(results, annotations if annotate else part)
+    ids = _ids(results, annotations if view.annotate else part)
     if part is None and annotations is not None:
         part = Annotations.of(annotations.videos[name] for name in ids if name in annotations.videos)
     labels = _labels(results, annotations)
@@ -144,17 +162,17 @@ def collect(
     for video_id in ids:
         known = annotations.videos.get(video_id) if annotations else None
         rows = [each.get(video_id, np.empty(0, dtype=np.int64)) for each in by_video]
-        block = _block(known, video_id, results, judged, rows, most, number, cuts)
+        block = _block(known, video_id, results, judged, rows, view.most, number, cuts)
         blocks.append(block)
-        sure = (known.duration if known else None) or durations.get(video_id)
+        sure = (known.duration if known else None) or view.durations.get(video_id)
         ends = [item[2] for item in (*block["truth"], *(row for found in block["sets"] for row in found))]
         videos.append(
             {
                 "id": video_id,
                 "duration": float(sure or max([1.0, *ends])),
                 "sure": bool(sure),
-                "source": sources.get(video_id),
-                "subset": known.subset if known else new_subset,
+                "source": view.sources.get(video_id),
+                "subset": known.subset if known else view.new_subset,
                 "instances": len(block["truth"]),
                 "training": video_id in trained_on,
                 "sets": [
@@ -175,12 +193,12 @@ def collect(
         "scored": bool(judged),
         "apart": bool(judged) and not judged[0].only_training and any(one["training"] for one in videos),
         "unscored": sum(int((one.kinds < 0).sum()) for one in judged),
-        "annotate": annotate,
-        "key": key or work_key(annotations, ids),
+        "annotate": view.annotate,
+        "key": view.key or work_key(annotations, ids),
         "sweeps": [_sweep(one, number) for one in judged],
         "videos": videos,
     }
-    return Content(index, blocks, base, _notes(by_video, part, ids, most, bool(judged)))
+    return Content(index, blocks, base, _notes(by_video, part, ids, view.most, bool(judged)))
 
 
 def work_key(truth: Annotations | None, video_ids: Iterable[str], place: str = "") -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from untrimmed.formats.curves import Curves
 from untrimmed.report import bundle
-from untrimmed.report.viewer import ResultSet, render
+from untrimmed.report.viewer import ResultSet, View, render
 from untrimmed.report.viewer_data import CURVES
 from untrimmed.types import Annotations, Detections, Instances, Video
 
@@ -40,7 +40,7 @@ def found() -> Detections:
 
 
 def test_detections_and_truth_are_in_the_page_with_their_labels_and_kinds() -> None:
-    page = render([ResultSet(found())], truth(), title="T", threshold=0.2)
+    page = render([ResultSet(found())], truth(), title="T", view=View(threshold=0.2))
     index, block = content(page), content(page, "video-0")
     assert index["labels"] == sorted(["wave", "jump", NASTY])
     wave, jump = index["labels"].index("wave"), index["labels"].index("jump")
@@ -94,7 +94,7 @@ def test_markup_in_names_stays_text(balanced: Callable[[str], list[str]]) -> Non
 
 
 def test_without_truth_and_with_proposals() -> None:
-    page = render([ResultSet(Detections.of([("a", None, 0.0, 7.5, 0.5)]))], title="T", durations={"a": 30.0})
+    page = render([ResultSet(Detections.of([("a", None, 0.0, 7.5, 0.5)]))], title="T", view=View(durations={"a": 30.0}))
     index = content(page)
     assert index["labels"] == ["(no label)"]
     assert index["has_truth"] is False
@@ -104,21 +104,21 @@ def test_without_truth_and_with_proposals() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     rows = Detections.of([("a", "x", 0.0, 1.0, score) for score in (0.1, 0.9, 0.5)])
-    page = render([ResultSet(rows)], title="T", most=2)
+    page = render([ResultSet(rows)], title="T", view=View(most=2))
     assert [item[3] for item in content(page, "video-0")["sets"][0]] == [0.9, 0.5]
     assert "Only the 2 detections of the highest scores" in page
-    assert "are left out" not in render([ResultSet(rows)], title="T", most=3)
+    assert "are left out" not in render([ResultSet(rows)], title="T", view=View(most=3))
 
 
 def test_what_is_left_out_is_counted() -> None:
-    page = render([ResultSet(found())], truth(), title="T", most=1)
+    page = render([ResultSet(found())], truth(), title="T", view=View(most=1))
     index, block = content(page), content(page, "video-0")
     wave = index["labels"].index("wave")
     assert [row[3] for row in block["sets"][0]] == [0.9]
     jump = index["labels"].index("jump")
     assert block["rest"] == [[[jump, -1, index["cuts"].index(0.3), 1], [wave, 1, index["cuts"].index(0.8), 1]]]
     assert index["unscored"] == 1
-    assert content(render([ResultSet(found())], title="T", most=1), "video-0")["rest"] == [[]]
+    assert content(render([ResultSet(found())], title="T", view=View(most=1)), "video-0")["rest"] == [[]]
 
 
 def test_ambiguous_segments_have_no_finders() -> None:
@@ -129,7 +129,7 @@ def test_ambiguous_segments_have_no_finders() -> None:
 
 def test_annotating_shows_every_video_and_class_of_the_truth() -> None:
     classes = Annotations(truth().videos, extra={"classes": ["clap", "wave"]})
-    index = content(render([], classes, title="T", annotate=True))
+    index = content(render([], classes, title="T", view=View(annotate=True)))
     assert [one["id"] for one in index["videos"]] == ["a", "unseen"]
     assert index["labels"] == sorted(["clap", "wave", NASTY])
     assert index["sets"] == []
