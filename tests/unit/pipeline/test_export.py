@@ -15,9 +15,9 @@ from untrimmed.data.load_window import Standardise
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
-from untrimmed.methods.catalog import make_method
+from untrimmed.methods.catalog import METHODS, make_method
 from untrimmed.pipeline.detector import Detector, collect
-from untrimmed.pipeline.export import export_onnx, load_onnx
+from untrimmed.pipeline.export import EXPORTABLE, export_onnx, load_onnx
 from untrimmed.pipeline.recipe import recipe_of
 
 pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
@@ -155,8 +155,13 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(InputError, match="not an ONNX model"):
         load_onnx(tmp_path / "text.onnx")
-    with pytest.raises(InputError, match="'basnet' cannot be exported to ONNX; these can: segtad, vsgn"):
-        export_onnx(make_detector("basnet", {"hidden": 16}), tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - set(EXPORTABLE)))
+def test_a_method_that_cannot_be_exported_says_so_in_a_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"^method '{name}' cannot be exported to ONNX; these can: .*segtad, vsgn$"):
+        export_onnx(make_detector(name, {}), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_target_is_looked_at_before_the_network_is_recorded(
