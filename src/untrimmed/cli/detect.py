@@ -41,6 +41,22 @@ def detect(
         Path | None,
         typer.Option(help="Proposals to judge, instead of those the model makes itself.", show_default=False),
     ] = None,
+    with_: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Model of a second stream, such as one of optical flow: the outputs of both are averaged.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[tuple[float, float], typer.Option(help="Of the two streams in the average.")] = (1.0, 1.0),
+    with_features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Features for the second stream. Default: from the videos.", show_default=False
+        ),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -71,12 +87,13 @@ def detect(
         typer.echo(note, err=True)
     # With Ray only the classes are needed here: the workers compute.
     where = device if ray is None or model.suffix == ".onnx" else "cpu"
-    detector = detection.open_detector(model, where, keep=keep, proposals=proposals)
+    wishes = detection.Wishes(keep, proposals, with_, with_features, weights)
+    detector = detection.open_detector(model, where, wishes)
     answers: Iterator[tuple[str, Detected]]
     answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
     if ray is not None:
-        options = {"device": device, "keep": keep, "proposals": proposals, "workers": workers or os.cpu_count() or 1}
-        answers = detect_with_ray(model, files, address=ray, **options)  # type: ignore[arg-type]
+        count = workers or os.cpu_count() or 1
+        answers = detect_with_ray(model, files, address=ray, device=device, workers=count, wishes=wishes)
     hidden = not console.is_terminal
     shown = track(answers, "detecting", total=len(files), console=console, transient=True, disable=hidden)
     done = detection.keep_writing(shown, list(files), detector, out)

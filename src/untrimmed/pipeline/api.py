@@ -78,6 +78,9 @@ def detect(
     out: str | Path | None = None,
     device: str = "auto",
     keep: int | None = None,
+    second: str | Path | None = None,
+    second_features: str | Path | None = None,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Detections:
     """Detect actions in videos or features with a trained model: `untrimmed detect`.
 
@@ -88,6 +91,10 @@ def detect(
         out: results file to write; None writes none.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; a detector stays where it is.
         keep: the most detections of a video; None: as the model's config says.
+        second: model of a second stream, such as one of optical flow, whose outputs are averaged with those of the
+            first before they are decoded.
+        second_features: folder of its features; None: it extracts them from the videos.
+        weights: of the two streams in the average.
 
     Returns:
         The detections of every source that could be read.
@@ -100,6 +107,9 @@ def detect(
     """
     detector = model if isinstance(model, Detector) else open_detector(Path(model), device)
     detector = detector.keeping(keep) if keep else detector
+    if second is not None:
+        folder = None if second_features is None else Path(second_features)
+        detector = detector.along(open_detector(Path(second), str(detector.device)), weights, folder)
     if isinstance(sources, np.ndarray):
         detections = detector.detect(sources)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,28 +36,57 @@ class Detected(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def open_detector(
-    model: Path, device: str = "auto", *, keep: int | None = None, proposals: Path | None = None
-) -> Detector:
+@dataclass(frozen=True)
+class Wishes:
+    """What a user wants of a detector beside its model; every path is the same on every machine.
+
+    Args:
+        keep: the most detections of a video; None: as the model's config says.
+        proposals: that it judges; None: those that it makes itself.
+        second: model of a second stream, whose outputs are averaged with those of the first; None: one stream.
+        second_features: folder of features for the second stream; None: it extracts them from the videos.
+        weights: of the two streams in the average.
+    """
+
+    keep: int | None = None
+    proposals: Path | None = None
+    second: Path | None = None
+    second_features: Path | None = None
+    weights: tuple[float, float] = (1.0, 1.0)
+
+    def resolved(self) -> Wishes:
+        """The same with absolute paths, for processes that run elsewhere."""
+        places = {name: getattr(self, name) for name in ("proposals", "second", "second_features")}
+        return replace(self, **{name: path and path.resolve() for name, path in places.items()})
+
+
+def open_detector(model: Path, device: str = "auto", wishes: Wishes | None = None) -> Detector:
     """A detector from what a user names.
 
     Args:
         model: a run folder, a model file, or an ONNX file.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-        keep: the most detections of a video; None: as the model's config says.
-        proposals: that it judges; None: those that it makes itself.
+        wishes: beside the model; None for none.
 
     Raises:
         InputError: if it cannot be read, or an ONNX file is to be computed elsewhere than on the CPU.
     """
-    if model.suffix == ".onnx":
-        if device not in ("auto", "cpu"):
-            raise InputError(f"--device {device}: an ONNX file is computed on the CPU; give the run instead")
-        detector = load_onnx(model)
-    else:
-        detector = load_model(model, best_device(device))
-    detector = detector.keeping(keep) if keep else detector
-    return detector if proposals is None else with_file(detector, proposals)
+    wishes = wishes or Wishes()
+    detector = _opened(model, device)
+    detector = detector.keeping(wishes.keep) if wishes.keep else detector
+    if wishes.second is not None:
+        detector = detector.along(_opened(wishes.second, device), wishes.weights, wishes.second_features)
+    elif wishes.second_features is not None:
+        raise InputError(f"{wishes.second_features}: features for a second stream, but no model of one (--with RUN)")
+    return detector if wishes.proposals is None else with_file(detector, wishes.proposals)
+
+
+def _opened(model: Path, device: str) -> Detector:
+    if model.suffix != ".onnx":
+        return load_model(model, best_device(device))
+    if device not in ("auto", "cpu"):
+        raise InputError(f"--device {device}: an ONNX file is computed on the CPU; give the run instead")
+    return load_onnx(model)
 
 
 def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:

@@ -23,14 +23,33 @@ from untrimmed.data.proposals import ProposalSet
 from untrimmed.errors import InputError
 from untrimmed.formats.curves import Curves
 from untrimmed.formats.features import Features
+from untrimmed.formats.media import is_video
 from untrimmed.methods.protocol import Raw, needs_proposals
 from untrimmed.pipeline.model_file import TrainedModel, read_model
 from untrimmed.pipeline.sources import SourceReader, problems_of
+from untrimmed.pipeline.streams import Stream, check_alike
 from untrimmed.pipeline.windowed import Candidates, WindowedNetwork, joined, lasting, raw_of
 from untrimmed.postprocess.pipeline import left_out, process, say_left_out
 from untrimmed.postprocess.settings import PostProcess
 from untrimmed.types import Detections
 from untrimmed.video.decode import VideoWarning
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second stream of a detector.
+
+    Attributes:
+        detector: of the other stream.
+        weights: of the first and of this one in the average.
+        folder: where its features are, if the sources are features; None: it extracts them from the videos.
+        features: of the source at hand; None before there is one.
+    """
+
+    detector: Detector
+    weights: tuple[float, float] = (1.0, 1.0)
+    folder: Path | None = None
+    features: Features | None = None
 
 
 @dataclass
@@ -40,9 +59,25 @@ class Detector(TrainedModel):
     Attributes:
         proposals: of the videos to detect in, for a method that judges them, instead of those that the proposal model
             would make.
+        second: another detector whose raw is averaged with this one's, see :meth:`along`.
     """
 
     proposals: ProposalSet | None = None
+    second: Second | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it, its proposal model or its second stream was trained on simulated features."""
+        return super().simulated or (self.second is not None and self.second.detector.simulated)
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Ids of the videos that it or its second stream was trained on; None where a model file does not say it."""
+        own = super().trained_on
+        if self.second is None or own is None:
+            return own
+        theirs = self.second.detector.trained_on
+        return None if theirs is None else tuple(dict.fromkeys((*own, *theirs)))
 
     def detect(self, source: str | Path | NDArray[np.float32], video_id: str | None = None) -> Detections:
         """The detections in one video, or in all of a folder of features.
@@ -67,8 +102,9 @@ class Detector(TrainedModel):
     def ready_for(
         self, source: str | Path | NDArray[np.float32], features: Features, video_ids: Sequence[str]
     ) -> Detector:
-        """The detector for one source: where its method judges proposals and none were given, with those that its
-        proposal model makes there, of features of its own if it was trained on others.
+        """The detector for one source: its second stream, if it has one, with its own features of that source; and,
+        where its method judges proposals and none were given, with those that its proposal model makes there, of
+        features of its own if it was trained on others.
 
         Args:
             source: as for :meth:`detect`.
@@ -76,14 +112,34 @@ class Detector(TrainedModel):
             video_ids: of it, those to detect in.
 
         Raises:
-            InputError: if there is no proposal model, or the source is features that do not fit it.
+            InputError: if there is no proposal model, or the source is features that do not fit it; if there are no
+                features for the second stream.
         """
+        if self.second is not None and self.second.features is None:
+            theirs = self._second_features(source, features, video_ids)
+            return replace(self, second=replace(self.second, features=theirs)).ready_for(source, features, video_ids)
         if not needs_proposals(self.method) or self.proposals is not None or self.proposer is None:
             return self
         own = features
         if self.proposer.misfit(features) is not None:
             own = self.proposer.features_of(source, video_ids[0] if len(video_ids) == 1 else None)
         return self.judging(self._proposed(own, video_ids))
+
+    def along(
+        self, second: Detector, weights: tuple[float, float] = (1.0, 1.0), folder: Path | None = None
+    ) -> Detector:
+        """The same detector in two streams: what both networks say of a window is averaged before it is decoded.
+
+        Args:
+            second: of the same method, classes and windows, trained on other features of the same snippets.
+            weights: of this detector and of the second in the average, above 0.
+            folder: of features for the second; None: where the sources are videos, it extracts them itself.
+
+        Raises:
+            InputError: if they do not fit each other, or a weight is not above 0.
+        """
+        check_alike(self, second, weights)
+        return replace(self, second=Second(second, weights, folder))
 
     def judging(self, proposals: ProposalSet) -> Detector:
         """The same detector, which judges these proposals and makes none."""
@@ -171,7 +227,33 @@ class Detector(TrainedModel):
         if (why := self.misfit(features)) is not None:
             whose = f"video '{video_ids[0]}'" if len(video_ids) == 1 else f"{len(video_ids)} videos"
             raise InputError(f"{whose}: {why}; use features of the model's backbone and options")
-        return WindowedNetwork(self, features, video_ids, self._to_judge(features, video_ids))
+        proposals = self._to_judge(features, video_ids)
+        if self.second is None:
+            return WindowedNetwork(self, features, video_ids, proposals)
+        theirs, (ours, weight) = self.second.features, self.second.weights
+        if theirs is None:
+            raise InputError("the second stream has no features of these videos: `ready_for` a source gives it some")
+        other = Stream(self.second.detector, theirs, weight)
+        return WindowedNetwork(self, features, video_ids, proposals, (other,), ours)
+
+    def _second_features(self, source: str | Path | NDArray[np.float32], own: Features, ids: Sequence[str]) -> Features:
+        """What the second stream sees of a source: features of its own folder, or extracted from the video."""
+        assert self.second is not None
+        second = self.second
+        if second.folder is not None:
+            found = second.detector.features_of(second.folder)
+        elif isinstance(source, str | Path) and is_video(Path(source)):
+            found = second.detector.features_of(source, ids[0] if len(ids) == 1 else None)
+        elif second.detector.misfit(own) is None:
+            found = own
+        else:
+            raise InputError(
+                f"{'the features' if isinstance(source, np.ndarray) else source}: no video, so the second stream needs "
+                "features of its own: --with-features DIR"
+            )
+        if (why := second.detector.misfit(found)) is not None:
+            raise InputError(f"the second stream: {why}; use features of that model's backbone and options")
+        return found
 
     def _to_judge(self, features: Features, video_ids: Sequence[str]) -> ProposalSet | None:
         """The proposals of the videos, given or made; None for a method that judges none."""

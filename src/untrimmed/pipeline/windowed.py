@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from untrimmed.formats.features import Features
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.pipeline.model_file import TrainedModel
+from untrimmed.pipeline.streams import Stream, common_length, mean_raw
 from untrimmed.postprocess.pipeline import entering, process_window
 from untrimmed.postprocess.settings import PostProcess
 from untrimmed.timemap import TimeMap
@@ -29,6 +31,8 @@ from untrimmed.training.terms import autocast
 from untrimmed.types import Video
 
 Answer = TypeVar("Answer")
+Streams = list[Batch]
+"""One batch of windows, as each stream sees it."""
 CurveParts = list[tuple[TimeMap, dict[str, NDArray[np.float32]]]]
 
 
@@ -49,12 +53,22 @@ class WindowedNetwork:
         features: hold the videos.
         video_ids: which, in the order in which answers come.
         proposals: of the videos, for a method that judges them.
+        others: what further models say of the same windows, by features of their own, is averaged with what the model
+            says.
+        weight: of the model in that average.
     """
 
     model: TrainedModel
     features: Features
     video_ids: Sequence[str]
     proposals: ProposalSet | None = None
+    others: Sequence[Stream] = ()
+    weight: float = 1.0
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """This model and the others, whose outputs are averaged."""
+        return Stream(self.model, self.features, self.weight), *self.others
 
     def candidates(self, settings: PostProcess | None = None) -> Iterator[tuple[str, Candidates]]:
         """Candidates video by video.
@@ -64,11 +78,11 @@ class WindowedNetwork:
                 video. None: all are kept.
         """
 
-        def run(batch: Batch) -> list[Candidates]:
-            parts = self._candidates_of(batch)
+        def run(batches: Streams) -> list[Candidates]:
+            parts = self._candidates_of(batches)
             if settings is None:
                 return parts
-            durations = [lasting(self.features, video_id) for video_id in batch.video_ids]
+            durations = [lasting(self.features, video_id) for video_id in batches[0].video_ids]
             return [_entering(part, settings, each) for part, each in zip(parts, durations, strict=True)]
 
         for video_id, parts in self._run(run):
@@ -81,12 +95,12 @@ class WindowedNetwork:
                 length, grid = self.features.length(video_id), self.features.grid(video_id)
                 yield video_id, mean_curves(parts, length, grid, self.model.classes)
 
-    def _run(self, run: Callable[[Batch], list[Answer]]) -> Iterator[tuple[str, list[Answer]]]:
+    def _run(self, run: Callable[[Streams], list[Answer]]) -> Iterator[tuple[str, list[Answer]]]:
         """What ``run`` gives for each window, video by video."""
         waiting: dict[str, list[Answer]] = {}
         left: dict[str, int] = {}
-        for batch in _batches(self._samples(left), self.model.recipe.detect.batch_size):
-            for video_id, part in zip(batch.video_ids, run(batch), strict=True):
+        for batches in _batches(self._samples(left), self.model.recipe.detect.batch_size):
+            for video_id, part in zip(batches[0].video_ids, run(batches), strict=True):
                 waiting.setdefault(video_id, []).append(part)
             while left and len(waiting.get(first := next(iter(left)), ())) == left[first]:
                 del left[first]
@@ -94,24 +108,33 @@ class WindowedNetwork:
         for video_id in left:  # videos without any window, after the last that has one
             yield video_id, []
 
-    def _samples(self, left: dict[str, int]) -> Iterator[Sample]:
-        """The windows of the videos; ``left`` is told how many each has before the first of them comes."""
-        rng, features = np.random.default_rng(0), self.features
+    def _samples(self, left: dict[str, int]) -> Iterator[list[Sample]]:
+        """The windows of the videos, as each stream sees them; ``left`` is told how many windows a video has before the
+        first of them comes."""
+        rng, features, streams = np.random.default_rng(0), self.features, self.streams
         for video_id in self.video_ids:
             video = Video(video_id, duration=features.duration(video_id))
-            windows = self.model.recipe.windows.inference(
-                video, features.length(video_id), features.grid(video_id), rng
-            )
+            length = common_length(streams, video_id)
+            windows = self.model.recipe.windows.inference(video, length, features.grid(video_id), rng)
             left[video_id] = len(windows)
             own = None if self.proposals is None else self.proposals.of_video(video_id, video.duration)
             for window in windows:
-                yield load_window(window, features, standardise=self.model.standardise, proposals=own)
+                yield [
+                    load_window(window, each.features, standardise=each.model.standardise, proposals=own)
+                    for each in streams
+                ]
 
-    def _candidates_of(self, batch: Batch) -> list[Candidates]:
+    def _raw(self, batches: Streams) -> Raw:
+        """What the streams say of a batch together."""
+        streams = self.streams
+        raws = [raw_of(each.model, batch) for each, batch in zip(streams, batches, strict=True)]
+        return mean_raw(raws, [each.weight for each in streams], str(self.model.recipe.method["name"]))
+
+    def _candidates_of(self, batches: Streams) -> list[Candidates]:
         decode: Callable[[Raw, Batch], Sequence[StepDetections]] = self.model.method.decode  # type: ignore[assignment]
-        parts = []
+        parts, batch = [], batches[0]
         for found, time_map, video_id in zip(
-            decode(raw_of(self.model, batch), batch.to(self.model.device)), batch.maps, batch.video_ids, strict=True
+            decode(self._raw(batches), batch.to(self.model.device)), batch.maps, batch.video_ids, strict=True
         ):
             segments, owner = time_map.segments_to_seconds(
                 found.segments.cpu().double().numpy(), found.centers.cpu().double().numpy()
@@ -128,8 +151,9 @@ class WindowedNetwork:
             )
         return parts
 
-    def _curves_of(self, batch: Batch) -> CurveParts:
-        given = self.model.method.curves(raw_of(self.model, batch), batch.to(self.model.device))  # type: ignore[operator]
+    def _curves_of(self, batches: Streams) -> CurveParts:
+        batch = batches[0]
+        given = self.model.method.curves(self._raw(batches), batch.to(self.model.device))  # type: ignore[operator]
         return [
             (time_map, {name: values.float().cpu().numpy() for name, values in each.items()})
             for time_map, each in zip(batch.maps, given, strict=True)
@@ -203,12 +227,7 @@ def _entering(found: Candidates, settings: PostProcess, duration: float) -> Cand
     return Candidates(found.segments[rows], found.scores[rows], found.labels[rows])
 
 
-def _batches(samples: Iterator[Sample], size: int) -> Iterator[Batch]:
-    group: list[Sample] = []
-    for sample in samples:
-        group.append(sample)
-        if len(group) == size:
-            yield collate(group)
-            group = []
-    if group:
-        yield collate(group)
+def _batches(samples: Iterator[list[Sample]], size: int) -> Iterator[Streams]:
+    """Windows stacked stream by stream, some at a time."""
+    while group := list(islice(samples, size)):
+        yield [collate(windows) for windows in zip(*group, strict=True)]
