@@ -119,8 +119,9 @@ class Config(BaseModel):
     proposal_neighbours: int = Field(4, ge=1, description="K of the graph over proposals")
     similarity: Similarity = Field("tiou", description="of proposals: tiou or center (Table 8)")
     length_input: bool = Field(False, description="departure: the weights of Eq. 9 depend on a proposal's length")
-    negative_seeds: Literal["lengths", "proposals"] = Field(
-        "proposals", description="negative seeds are drawn evenly from octaves of length (departure), or from proposals"
+    negative_seeds: Literal["lengths", "between", "proposals"] = Field(
+        "proposals",
+        description="negative seeds: drawn evenly from proposals; departures: from octaves of length, or between",
     )
     seeds: int = Field(50, ge=2, description="M0, seeds of the sampled neighbourhoods of a window")
     balanced: bool = Field(False, description="departure: positive seeds are drawn evenly from instances")
@@ -424,8 +425,8 @@ class SegTAD(nn.Module):
         half = config.seeds // 2
         take = torch.minimum(counts[0], (config.seeds - counts[1]).clamp(min=half))
         even = torch.ones_like(weight)
-        if config.negative_seeds == "lengths":
-            even = even / grid.lengths
+        if config.negative_seeds != "proposals":
+            even = even / grid.lengths ** (1.0 if config.negative_seeds == "lengths" else 0.5)
         seeds = torch.cat((_draw(weight, positive, take), _draw(even, negative, config.seeds - take)))
         nodes, counted = grid.neighbourhoods(seeds, present, config.proposal_neighbours, config.similarity)
         return nodes[counted]

@@ -455,21 +455,22 @@ def test_balanced_seeds_come_from_short_actions_as_from_long_ones(monkeypatch: p
 @torch.no_grad()
 def test_negative_seeds_come_from_short_proposals_as_from_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 64 steps and no action, lengths 1 and 2 to 63 and 64: drawn from proposals hardly any is below 8; drawn by
-    length as many are as from 8 on."""
+    length as many are as from 8 on; and by the root of the length some share between."""
     shares = {}
     batch = collate([sample(64, seed, []) for seed in range(20)])
-    for way in ("proposals", "lengths"):
+    powers = {"proposals": 0.0, "between": 0.5, "lengths": 1.0}
+    for way in powers:
         torch.manual_seed(0)
         network = model(grid_step=1, seeds=50, negative_seeds=way)
         grid = network._proposals(batch.mask)[0]
         lengths = grid.lengths[seeds_of(network, batch, monkeypatch) % len(grid)]
         shares[way] = float((lengths < 8).float().mean())
         monkeypatch.undo()
-    weights = {way: torch.tensor([(65 - j) / (j if way == "lengths" else 1) for j in range(1, 65)]) for way in shares}
-    for way, weight in weights.items():
+    for way, power in powers.items():
+        weight = torch.tensor([(65 - j) / j**power for j in range(1, 65)])
         # Drawn without replacement, so a little less than the weights say.
         assert shares[way] == pytest.approx(float(weight[:7].sum() / weight.sum()), abs=0.03), way
-    assert shares["lengths"] > 2.5 * shares["proposals"]
+    assert shares["lengths"] > 1.5 * shares["between"] > 2 * shares["proposals"]
 
 
 @torch.no_grad()
