@@ -257,7 +257,7 @@ def _highest(values: Tensor, allowed: Tensor, count: int) -> Tensor:
     ranked = values.masked_fill(~allowed, -torch.inf)
     chosen = torch.zeros_like(allowed)
     if portable():
-        wide = F.pad(chosen.to(torch.int64), (0, count)).scatter(-1, nearest_steps(-ranked, count).indices, 1)
+        wide = F.pad(chosen.to(torch.int64), (0, count)).scatter(-1, nearest_steps(-ranked, count)[1], 1)
         return (wide[..., : values.shape[-1]] > 0) & allowed
     count = min(count, values.shape[-1])
     if count > _FEW:

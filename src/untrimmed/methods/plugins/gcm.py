@@ -243,7 +243,7 @@ class GCM(nn.Module):
         check_segments(features, segments, mask)
         if features.shape[2] != self.channels:
             raise ValueError(f"{features.shape = }, expected (B, N, {self.channels})")
-        rows = features.shape[:2].numel()
+        rows = features.shape[0] * features.shape[1]
         given = edges.mask.numel() if isinstance(edges, SegmentGraph) else rows if edges is None else len(edges.degrees)
         if given != rows:
             raise ValueError(f"edges are those of {given} segments, features those of {rows}")
