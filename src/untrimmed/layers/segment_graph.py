@@ -79,11 +79,13 @@ class Edges(NamedTuple):
         neighbours: (E,) int64, the numbers of those who lend.
         offsets: (R + 1,) int64; row r has the neighbours ``offsets[r]`` to ``offsets[r + 1]``, in rising order.
         kinds: (E,) uint8, by which kinds each was chosen: a sum of :data:`KINDS`.
+        cosines: (E,) of the features they were made of, without gradient, where these were needed; or None.
     """
 
     neighbours: Tensor
     offsets: Tensor
     kinds: Tensor
+    cosines: Tensor | None = None
 
     @property
     def degrees(self) -> Tensor:
@@ -101,7 +103,8 @@ class Edges(NamedTuple):
         offsets = F.pad(degrees.cumsum(0), (1, 0))
         shift = (self.offsets[:-1][rows] - offsets[:-1]).repeat_interleave(degrees)
         at = torch.arange(len(shift), device=shift.device) + shift
-        return Edges(self.neighbours[at], offsets, self.kinds[at])
+        cosines = None if self.cosines is None else self.cosines[at]
+        return Edges(self.neighbours[at], offsets, self.kinds[at], cosines)
 
 
 def unit_rows(features: Tensor) -> Tensor:
@@ -141,7 +144,8 @@ class SegmentGraph:
         self.rules = Rules() if rules is None else rules
         self.mask = torch.ones_like(features[..., 0], dtype=torch.bool) if mask is None else mask
         self.segments = widened(segments.detach())
-        self.features = features.detach()
+        self.features = features
+        """As they were given."""
         self._windows: dict[int, _Window] = {}
         self._all: Edges | None = None
 
@@ -167,7 +171,7 @@ class SegmentGraph:
         device, count = nodes.device, self.mask.shape[1]
         most = _CPU_BLOCK if device.type == "cpu" else _BLOCK
         degrees = torch.zeros(len(nodes), dtype=torch.int64, device=device)
-        neighbours, kinds = [nodes[:0]], [nodes[:0].to(torch.uint8)]
+        neighbours, kinds, cosines = [nodes[:0]], [nodes[:0].to(torch.uint8)], [widened(self.features.new_zeros(0))]
         real = self.mask.flatten()[nodes].nonzero()[:, 0]
         window_of = nodes[real].div(max(1, count), rounding_mode="floor")
         windows, sizes = torch.unique_consecutive(window_of, return_counts=True)
@@ -178,13 +182,23 @@ class SegmentGraph:
             for rows, receivers in zip(torch.split(place, size), torch.split(mine, size), strict=True):
                 other = rows[:, None] != torch.arange(len(there), device=device)
                 found = torch.zeros(other.shape, dtype=torch.uint8, device=device)
-                for kind, chosen in _chosen(self.rules, unit[rows], segments[rows], unit, segments, other).items():
+                alike = self._alike(unit[rows], unit)
+                for kind, chosen in _chosen(self.rules, alike, segments[rows], segments, other).items():
                     found += chosen.to(torch.uint8) * KINDS[kind]
                 row, column = found.nonzero(as_tuple=True)
                 degrees[receivers] = (found > 0).sum(1)
                 neighbours.append(there[column] + window * count)
                 kinds.append(found[row, column])
-        return Edges(torch.cat(neighbours), F.pad(degrees.cumsum(0), (1, 0)), torch.cat(kinds))
+                cosines += [] if alike is None else [alike[row, column]]
+        known = torch.cat(cosines) if "semantic" in self.rules.kinds else None
+        return Edges(torch.cat(neighbours), F.pad(degrees.cumsum(0), (1, 0)), torch.cat(kinds), known)
+
+    def _alike(self, rows: Tensor, unit: Tensor) -> Tensor | None:
+        """Cosines of features of norm 1, if semantic edges ask for them."""
+        if "semantic" not in self.rules.kinds:
+            return None
+        with torch.autocast(unit.device.type, enabled=False):
+            return rows @ unit.mT
 
     def _window(self, window: int) -> _Window:
         """Who is there in a window, their features of norm 1 and their segments; kept until all edges are known."""
@@ -200,7 +214,7 @@ class SegmentGraph:
         own = torch.eye(self.mask.shape[1], dtype=torch.bool, device=self.mask.device)
         other = self.mask[:, :, None] & self.mask[:, None] & ~own
         unit = unit_rows(self.features.masked_fill(~self.mask[..., None], 0))
-        chosen = _chosen(self.rules, unit, self.segments, unit, self.segments, other)
+        chosen = _chosen(self.rules, self._alike(unit, unit), self.segments, self.segments, other)
         found = torch.zeros_like(other)
         for each in chosen.values():
             found = found | each
@@ -215,15 +229,14 @@ def check_segments(features: Tensor, segments: Tensor, mask: Tensor | None) -> N
         raise ValueError(f"{mask.shape = } of {mask.dtype}, expected {tuple(features.shape[:2])} of bool")
 
 
-def _chosen(
-    rules: Rules, unit_rows: Tensor, rows: Tensor, unit: Tensor, segments: Tensor, other: Tensor
-) -> dict[Kind, Tensor]:
+def _chosen(rules: Rules, alike: Tensor | None, rows: Tensor, segments: Tensor, other: Tensor) -> dict[Kind, Tensor]:
     """Who lends to whom, by kind: (..., R, n) bool.
 
     Args:
         rules: of the graph.
-        unit_rows, rows: (..., R, C) and (..., R, 2), of those who receive.
-        unit, segments: (..., n, C) and (..., n, 2), of those who may lend.
+        alike: (..., R, n) cosines; None without semantic edges.
+        rows: (..., R, 2), who receives.
+        segments: (..., n, 2), who may lend.
         other: (..., R, n) bool: both are there and not the same.
     """
     overlap = tiou(rows[..., :, None, :], segments[..., None, :, :])
@@ -242,9 +255,7 @@ def _chosen(
             last = torch.maximum(rows[..., :, None, 1], segments[..., None, :, 1])
             span = last - torch.minimum(rows[..., :, None, 0], segments[..., None, :, 0])
             found["surrounding"] = _highest(-gap / span.where(span > 0, 1), apart, rules.nearest)
-    if "semantic" in rules.kinds:
-        with torch.autocast(unit.device.type, enabled=False):
-            alike = unit_rows @ unit.mT
+    if alike is not None:
         if rules.semantic_order == "nearest_first":
             found["semantic"] = _highest(alike, other, rules.semantic) & apart
         else:

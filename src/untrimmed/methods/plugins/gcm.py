@@ -232,7 +232,7 @@ class GCM(nn.Module):
             if edges is None and not self.attentive:
                 mixed = self._layers(_taken(kept, wanted), [None] * self.config.depth)
             else:
-                hearing = self._hearing(kept, mask, edges)
+                hearing = self._hearing(features, kept, mask, edges)
                 mixed = self._layers(kept.flatten(0, 1), [hearing] * self.config.depth).view(kept.shape)
                 mixed = _taken(mixed, wanted)
             return mixed.masked_fill(~_taken(mask[..., None], wanted), 0)
@@ -288,8 +288,8 @@ class GCM(nn.Module):
         itself = rows if heard.own is None else rows[heard.own]
         return (degrees * heard.neighbours(rows) + own * itself) / (degrees + own)
 
-    def _hearing(self, kept: Tensor, mask: Tensor, edges: SegmentGraph | Edges | None) -> _Hearing:
-        """What every segment hears of all its neighbours."""
+    def _hearing(self, features: Tensor, kept: Tensor, mask: Tensor, edges: SegmentGraph | Edges | None) -> _Hearing:
+        """What every segment hears of all its neighbours; features as they were given, and as they are kept."""
         if edges is None:
             return self._by_matrix(self._attention(kept, mask), mask.sum(1, keepdim=True).expand(mask.shape))
         if isinstance(edges, SegmentGraph) and portable():
@@ -299,7 +299,10 @@ class GCM(nn.Module):
         degrees = all_edges.degrees
         shares = (1 / degrees.clamp(min=1).to(kept.dtype))[all_edges.receivers()]
         if self.config.aggregate == "graph":
-            shares = shares * self._signed(edge_cosines(self._unit(kept), all_edges))
+            same = isinstance(edges, SegmentGraph) and edges.features is features and not self.maps
+            known = all_edges.cosines if same and not (torch.is_grad_enabled() and features.requires_grad) else None
+            cosines = edge_cosines(self._unit(kept), all_edges) if known is None else known
+            shares = shares * self._signed(cosines)
         return _Hearing(lambda rows: lend(rows, all_edges, shares), degrees)
 
     def _by_matrix(self, adjacency: Tensor, degrees: Tensor) -> _Hearing:
