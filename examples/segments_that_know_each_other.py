@@ -1,7 +1,7 @@
 """One module in code of your own: GCM lets the proposals of a video know each other before a classifier judges them."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from untrimmed.methods.plugins.gcm import GCM
 

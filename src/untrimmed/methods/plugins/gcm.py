@@ -210,7 +210,7 @@ class GCM(nn.Module):
             segments: (B, N, 2), in steps or seconds.
             mask: (B, N) bool, which of them there are; all if None. The others lend nothing, and get zeros.
             edges: what :meth:`edges` gave for these segments, or edges of one's own, a row for each of the B N
-                segments; made of these features if None.
+                segments and none to one that is not there; made of these features if None.
             wanted: (B, M) int64, the segments whose features are asked for, in [0, N); all if None. In training what
                 they do not need is not computed.
 
