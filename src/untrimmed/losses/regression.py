@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from untrimmed.losses import LossTerm
 from untrimmed.segments import giou
@@ -33,6 +34,21 @@ def squared_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: flo
         weight: of the term.
     """
     losses = (predicted - target.to(predicted.dtype)).square()
+    return LossTerm((losses * mask).sum(), mask.sum(), weight)
+
+
+def smooth_l1_term(predicted: Tensor, target: Tensor, mask: Tensor, *, weight: float = 1.0) -> LossTerm:
+    """Smooth L1 (Girshick, ICCV 2015, Eq. 3), averaged over the elements that take part: half the square of errors
+    below 1, ``|error| - 1/2`` of others.
+
+    Args:
+        predicted, target: of one shape.
+        mask: the same shape, bool, or without the last axis, over which losses are then summed.
+        weight: of the term.
+    """
+    losses = F.smooth_l1_loss(predicted, target.to(predicted.dtype), reduction="none")
+    if losses.ndim > mask.ndim:
+        losses = losses.sum(-1)
     return LossTerm((losses * mask).sum(), mask.sum(), weight)
 
 

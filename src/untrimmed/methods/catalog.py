@@ -40,6 +40,7 @@ METHODS: dict[str, Entry] = {
     "bmn": Entry("untrimmed.methods.proposals.bmn:BMN", "proposals"),
     "bsn": Entry("untrimmed.methods.proposals.bsn:BSN", "proposals"),
     "dgam": Entry("untrimmed.methods.weak.dgam:DGAM", "weak"),
+    "dssad": Entry("untrimmed.methods.dense.dssad:DSSAD", "dense"),
     "segtad": Entry("untrimmed.methods.dense.segtad:SegTAD", "dense"),
     "tag": Entry("untrimmed.methods.proposals.tag:TAG", "proposals"),
     "um": Entry("untrimmed.methods.weak.um:UM", "weak"),

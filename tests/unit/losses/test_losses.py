@@ -17,7 +17,7 @@ from untrimmed.losses.classification import (
     sigmoid_term,
     softmax_term,
 )
-from untrimmed.losses.regression import banded_terms, giou_term
+from untrimmed.losses.regression import banded_terms, giou_term, smooth_l1_term
 
 
 def value(*terms: LossTerm) -> float:
@@ -131,6 +131,16 @@ def test_giou_term_has_no_gradient_outside_the_mask_and_none_that_is_not_finite(
     assert predicted.grad[0].tolist() == [0, 0]
     assert torch.isfinite(predicted.grad).all()
     assert predicted.grad[1, 1] < 0  # apart: the loss falls as the end moves towards the target
+
+
+def test_smooth_l1_is_half_the_square_near_zero_and_linear_beyond() -> None:
+    predicted = torch.tensor([[0.0, 1.0], [2.5, -3.0], [7.0, 7.0]])
+    target = torch.tensor([[0.5, 1.0], [0.5, -2.0], [0.0, 0.0]])
+    term = smooth_l1_term(predicted, target, torch.tensor([True, True, False]), weight=3.0)
+    assert float(term.sum) == pytest.approx(0.125 + 1.5 + 0.5)
+    assert (float(term.count), term.weight) == (2, 3.0)
+    every = smooth_l1_term(predicted, target, torch.ones(3, 2, dtype=torch.bool))
+    assert (float(every.sum), float(every.count)) == (pytest.approx(2.125 + 13), 6)
 
 
 def test_total_divides_by_one_at_least() -> None:
