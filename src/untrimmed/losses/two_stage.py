@@ -23,7 +23,7 @@ def completeness_term(
     """
     losses = (F.relu(1 - values) * complete).sum()
     errors = F.relu(1 + values).masked_fill(~incomplete, -1)
-    hardest = errors.sort(1, descending=True, stable=True).values
+    hardest = errors.sort(dim=1, descending=True, stable=True).values
     kept = torch.arange(values.shape[1], device=values.device) < _kept(incomplete.sum(1), share)[:, None]
     count = completeness_count(complete.sum(1), incomplete.sum(1), share)
     return LossTerm(losses + (hardest * kept).sum(), count, weight)
