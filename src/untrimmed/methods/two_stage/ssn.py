@@ -45,6 +45,9 @@ What the paper leaves open or its released code settles, and how it is settled
 - P-GCN (Zeng et al., ICCV 2019) has the raw features beside those of the context, not added to them: ``beside``. As the
   heads are linear, what is added inside the context takes nothing away from that.
 
+Departure, off by default: ``hidden``, a convolution before pooling, for features in which a linear classifier does not
+find actions, such as raw signals. Features of I3D have learnt that before.
+
 Fusing the streams of RGB and flow is left to the raw that :class:`untrimmed.methods.protocol.Raw` speaks of.
 """
 
@@ -56,10 +59,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch, PaddedProposals
 from untrimmed.errors import InputError
 from untrimmed.layers.anchors import apply_offsets, clip_segments
+from untrimmed.layers.conv import masked
 from untrimmed.layers.matching import Instances, pad_instances
 from untrimmed.layers.proposal_labels import ProposalLabels, ProposalRules, draw, label_proposals, with_instances
 from untrimmed.layers.segment_pooling import bounds_of, enlarged, pooled_maximum, pooled_mean, structured_pyramid
@@ -75,6 +80,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    hidden: int | None = Field(
+        None, ge=1, description="departure: channels of a convolution before pooling; None: there is none"
+    )
+    kernel: int = Field(1, ge=1, description="odd, of that convolution")
     pooling: Literal["max", "stpp"] = Field("max", description="max, or SSN's structured pyramid of means")
     extended: Literal["range", "concat"] = Field(
         "range", description="of max: over the proposal and its surroundings, or of start, course and end, joined"
@@ -110,6 +119,8 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}, expected an odd number")
         if min(self.offset_std) <= 0:
             raise ValueError(f"offset_std is {self.offset_std}, expected numbers above 0")
         if any(count < 1 for cuts in self.stpp for count in cuts) or not self.stpp[1]:
@@ -151,6 +162,10 @@ class SSN(nn.Module):
         super().__init__()
         self.config, self.classes = config, classes
         parts = sum(map(sum, config.stpp)) if config.pooling == "stpp" else 3 if config.extended == "concat" else 1
+        self.hidden = None
+        if config.hidden is not None:
+            self.hidden = nn.Conv1d(channels, config.hidden, config.kernel, padding=config.kernel // 2)
+            channels = config.hidden
         first, second = context(channels), context(parts * channels)
         assert isinstance(first, nn.Module)
         assert isinstance(second, nn.Module)
@@ -196,7 +211,10 @@ class SSN(nn.Module):
             pick = wanted[..., None].expand(-1, -1, 2)
             nodes = Nodes(nodes.segments.gather(1, pick), there, nodes.bounds.gather(1, pick))
             wanted = None
-        own, extended = self._pooled(batch, nodes)
+        features = batch.features
+        if self.hidden is not None:
+            features = masked(F.relu(self.hidden(features)), batch.mask)
+        own, extended = self._pooled(features, batch.mask, nodes)
         edges = self.context.edges(own, nodes.segments, nodes.mask)  # type: ignore[operator]
         own = self._known(self.context, own, nodes, edges, wanted)
         extended = self._known(self.context_extended, extended, nodes, edges, wanted)
@@ -214,9 +232,9 @@ class SSN(nn.Module):
         own = features if wanted is None else features.gather(1, wanted[..., None].expand(-1, -1, features.shape[-1]))
         return torch.cat((found, own.to(found.dtype)), -1)
 
-    def _pooled(self, batch: Batch, nodes: Nodes) -> tuple[Tensor, Tensor]:
+    def _pooled(self, features: Tensor, mask: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """x and x' of nodes: (B, N, C) and (B, N, parts * C), zero where there is none."""
-        config, features, mask = self.config, batch.features, batch.mask
+        config = self.config
         if config.pooling == "stpp":
             own = pooled_mean(features, nodes.segments, mask)
             extended = structured_pyramid(

@@ -115,6 +115,7 @@ FORMS: list[dict[str, Any]] = [
     {"extended": "concat"},
     {"pooling": "stpp", "stpp": ((1,), (1, 2), (1,))},
     {"beside": True, "extended": "concat", "surroundings": 0.25},
+    {"hidden": 4, "kernel": 3},
 ]
 
 
@@ -157,6 +158,8 @@ def by_loop(net: SSN, batch: Batch, window: int) -> list[tuple[Tensor, Tensor, T
     assert batch.proposals is not None
     shown = int(batch.mask[window].sum())
     features = batch.features[window, :, :shown]
+    if net.hidden is not None:
+        features = net.hidden(features).relu()
     rows = batch.proposals.of_window(window).segments.tolist()
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     pairs = [pooled(features, start, end, net.config) for start, end in rows]
@@ -566,7 +569,7 @@ def test_dropout_is_before_the_classifier_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"offset_std": (0.0, 1.0)}, {"stpp": ((1,), (), (1,))}, {"stpp": ((0,), (1,), (1,))}]
+    "settings", [{"kernel": 2}, {"offset_std": (0.0, 1.0)}, {"stpp": ((1,), (), (1,))}, {"stpp": ((0,), (1,), (1,))}]
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
