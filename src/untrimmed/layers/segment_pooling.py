@@ -68,8 +68,9 @@ def pooled_maximum(features: Tensor, segments: Tensor, mask: Tensor) -> Tensor:
         return features.new_zeros(*segments.shape[:2], features.shape[1])
     # A segment without any step reads one that is dropped below.
     steps = torch.stack((first.where(there, 0), last.where(there, 1)), -1)
-    found = range_maximum(features.masked_fill(~mask[:, None], -torch.inf), steps).mT
-    return found.where(there[..., None], 0)
+    whole = bool(mask.all())
+    found = range_maximum(features if whole else features.masked_fill(~mask[:, None], -torch.inf), steps).mT
+    return found if there.all() else found.where(there[..., None], 0)
 
 
 def pooled_mean(features: Tensor, segments: Tensor, mask: Tensor) -> Tensor:

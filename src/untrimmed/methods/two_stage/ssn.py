@@ -233,30 +233,22 @@ class SSN(nn.Module):
         return torch.cat((found, own.to(found.dtype)), -1)
 
     def _pooled(self, features: Tensor, mask: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
-        """x and x' of nodes: (B, N, C) and (B, N, parts * C), zero where there is none."""
+        """x and x' of nodes: (B, N, C) and (B, N, parts * C); of no meaning where there is none."""
         config = self.config
         if config.pooling == "stpp":
-            own = pooled_mean(features, nodes.segments, mask)
-            extended = structured_pyramid(
-                features, nodes.segments, nodes.bounds, mask, config.stpp, config.surroundings
-            ).flatten(2)
-        else:
-            around = clip_segments(enlarged(nodes.segments, config.surroundings), nodes.bounds)
-            asked = [nodes.segments, around]
-            if config.extended == "concat":
-                ends = (around[..., :1], nodes.segments[..., :1]), (nodes.segments[..., 1:], around[..., 1:])
-                asked = [nodes.segments, *(torch.cat(each, -1) for each in ends)]
-            own, *rest = pooled_maximum(features, torch.cat(asked, 1), mask).chunk(len(asked), 1)
-            if config.extended == "concat":
-                # A surrounding that the video cuts off to nothing has no step, also not that of its start.
-                before, after = (
-                    each * ((part[..., 1] > part[..., 0])[..., None])
-                    for each, part in zip(rest, asked[1:], strict=True)
-                )
-                rest = [torch.cat((before, own, after), -1)]
-            extended = rest[0]
-        kept = nodes.mask[..., None].to(own.dtype)
-        return own * kept, extended * kept
+            pyramid = structured_pyramid(features, nodes.segments, nodes.bounds, mask, config.stpp, config.surroundings)
+            return pooled_mean(features, nodes.segments, mask), pyramid.flatten(2)
+        around = clip_segments(enlarged(nodes.segments, config.surroundings), nodes.bounds)
+        asked = [nodes.segments, around]
+        if config.extended == "concat":
+            before = torch.stack((around[..., 0], nodes.segments[..., 0]), -1)
+            asked = [nodes.segments, before, torch.stack((nodes.segments[..., 1], around[..., 1]), -1)]
+        own, *rest = pooled_maximum(features, torch.cat(asked, 1), mask).chunk(len(asked), 1)
+        if config.extended == "range":
+            return own, rest[0]
+        # A surrounding that the video cuts off to nothing has no step, also not that of its start.
+        real = [(each[..., 1] > each[..., 0])[..., None].to(own.dtype) for each in asked[1:]]
+        return own, torch.cat((rest[0] * real[0], own, rest[1] * real[1]), -1)
 
     @staticmethod
     def _nodes(segments: Tensor, mask: Tensor, batch: Batch) -> Nodes:
