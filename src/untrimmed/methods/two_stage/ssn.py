@@ -169,7 +169,8 @@ class SSN(nn.Module):
         first, second = context(channels), context(parts * channels)
         assert isinstance(first, nn.Module)
         assert isinstance(second, nn.Module)
-        self.context, self.context_extended = first, second
+        self.context: nn.Module = first
+        self.context_extended: nn.Module = second
         twice = 2 if config.beside else 1
         self.dropout = nn.Dropout(config.dropout)
         self.activity = nn.Linear(twice * channels, classes + 1)
@@ -297,9 +298,9 @@ class SSN(nn.Module):
             return label_proposals(proposals.segments, proposals.mask, _instances(batch), extent, self.config.rules)
         _, labels = self._learnt(batch)
         drawn, there = raw["drawn"], raw["there"]
-        kinds = (each.gather(1, drawn) & there for each in labels[:3])
+        foreground, incomplete, background = (each.gather(1, drawn) & there for each in labels[:3])
         offsets = labels.offsets.gather(1, drawn[..., None].expand(-1, -1, 2))
-        return ProposalLabels(*kinds, labels.labels.gather(1, drawn), offsets)
+        return ProposalLabels(foreground, incomplete, background, labels.labels.gather(1, drawn), offsets)
 
     @torch.no_grad()
     def counts(self, batch: Batch) -> dict[str, Tensor | float]:
@@ -347,8 +348,8 @@ class SSN(nn.Module):
             order = scores[window, number, column].argsort(descending=True, stable=True)
             number, column = number[order], column[order]
             centers = proposals.segments[window, number].mean(-1)
-            rows = (each[window, number, column] for each in (moved, scores, labels))
-            found.append(StepDetections(*rows, centers))
+            segments, score, label = (each[window, number, column] for each in (moved, scores, labels))
+            found.append(StepDetections(segments, score, label, centers))
         return found
 
     def _scores(self, raw: Raw, proposals: PaddedProposals) -> Tensor:

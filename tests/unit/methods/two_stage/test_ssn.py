@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from proposal_worlds import check_resuming
 from untrimmed.data.batch import Batch, Proposals, Sample, Targets, collate
 from untrimmed.errors import InputError
 from untrimmed.layers.anchors import apply_offsets
@@ -625,6 +627,20 @@ def test_it_learns_by_heart(context: Any) -> None:
     assert len(moved) == 3
     assert min(moved) > 0.97
     assert tiou_scalar(*second.segments[0].tolist(), 2.0, 9.0) > 0.9
+
+
+class Feed:
+    def steps(self, epoch: int) -> int:
+        return 3
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+        for step in range(first_step, 3):
+            yield [batch_of(sample(12, 10 * epoch + step, [(1.0, 5.0, 2)], [(1.0, 4.5, 2), (6.0, 9.0, -1)]))]
+
+
+def test_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Draws and dropout too."""
+    check_resuming(tmp_path, lambda: network({"dropout": 0.5}, Chain), (4, 8), Feed)
 
 
 def test_apply_offsets_is_what_decodes() -> None:
