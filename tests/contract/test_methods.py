@@ -14,12 +14,13 @@ from untrimmed import config
 from untrimmed.data.batch import Batch, Targets, collate
 from untrimmed.data.dataset import multi_hot
 from untrimmed.data.load_window import load_window
+from untrimmed.data.proposals import VideoProposals
 from untrimmed.errors import InputError
 from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
 from untrimmed.losses import total
 from untrimmed.methods.catalog import METHODS, make_method, method_class
-from untrimmed.methods.protocol import Method, StepDetections
+from untrimmed.methods.protocol import Method, StepDetections, needs_proposals
 from untrimmed.pipeline import recipe
 from untrimmed.pipeline.recipe import Recipe
 from untrimmed.types import Instances, Video
@@ -33,6 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "um": {"hidden": 16, "dropout": 0.0, "margin": 5.0},
     "tag": {"hidden": 16, "dropout": 0.0, "window_lengths": [2, 4, 8, 16], "smoothing": 1.0},
     "segtad": {"channels": 16, "dilations": [1, 2], "grid_step": 4, "proposal_channels": 16, "bins": 8, "seeds": 10},
+    "ssn": {"dropout": 0.0, "offset_std": (0.1, 0.2)},
     "vsgn": {"channels": 16, "norm_groups": 4, "levels": 3, "anchor_sizes": [8.0, 12.0], "keep_best": True},
 }
 """Settings that make each method small; a method without an entry fails the test that counts them."""
@@ -43,10 +45,11 @@ GRID = SnippetGrid(2, 1, 1)
 WINDOWS = {"kind": "self_stitching", "length": 96, "short": 0.4, "gap": 6}
 SLIDING = {"kind": "sliding", "length": 96, "stride": 48}
 SEGMENTS = {"kind": "segments", "length": 64}
+WHOLE = {"kind": "whole"}
 WINDOWS_OF: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("basnet", "dgam", "um"), SEGMENTS),
-    **dict.fromkeys(("bmn", "bsn", "dssad", "segtad"), SLIDING),
-    "tag": {"kind": "whole"},
+    **dict.fromkeys(("bmn", "bsn", "cbr", "dssad", "segtad"), SLIDING),
+    **dict.fromkeys(("ssn", "tag"), WHOLE),
 }
 """Of methods that want other windows."""
 
@@ -63,7 +66,8 @@ def some_recipe(name: str) -> Recipe:
 
 
 def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
-    """The first windows, for training, of a video of random features with an action of each class."""
+    """The first windows, for training, of a video of random features with an action of each class; with proposals, good
+    and bad ones, for a method that judges them."""
     generator = np.random.default_rng(0)
     features = ArrayFeatures({"v": generator.normal(size=(snippets, CHANNELS)).astype(np.float32)}, GRID)
     seconds = GRID.steps_to_seconds(snippets)
@@ -72,7 +76,14 @@ def batch_of(plan: Recipe, snippets: int, most: int = 3) -> Batch:
     windows = plan.windows.training(video, snippets, GRID, generator)[:most]
     assert windows
     occurring = multi_hot(np.arange(len(CLASSES) - 1), len(CLASSES))
-    return collate([load_window(each, features, labels=each.rows, video_labels=occurring) for each in windows])
+    proposals = None
+    if needs_proposals(method_class(plan.method["name"])):
+        around = np.repeat(segments, 5, axis=0) + generator.normal(scale=0.01 * seconds, size=(15, 2))
+        rows = np.sort(np.concatenate([around, generator.uniform(0, seconds, size=(25, 2))]).clip(0, seconds), axis=1)
+        proposals = VideoProposals(rows, np.linspace(0.9, 0.1, len(rows)))
+    return collate(
+        [load_window(each, features, labels=each.rows, video_labels=occurring, proposals=proposals) for each in windows]
+    )
 
 
 def step(model: torch.nn.Module, batch: Batch) -> float:
@@ -179,7 +190,7 @@ def test_raw_is_flat_and_finite_and_targets_are_not_looked_at(name: str) -> None
     torch.manual_seed(0)
     batch = batch_of(some_recipe(name), 80)
     model = make_method(name, SMALL[name], CHANNELS, len(CLASSES)).eval()
-    blind = Batch(batch.features, batch.clip, batch.targets[::-1], batch.maps, batch.video_ids)
+    blind = without_truth(batch)
     with torch.no_grad():
         raw, other = model(batch), model(blind)
     assert all(isinstance(value, torch.Tensor) and torch.isfinite(value).all() for value in raw.values())
@@ -210,6 +221,9 @@ def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
         "activitynet13/bmn",
         "activitynet13/bsn",
         "activitynet13/segtad",
+        "activitynet13/ssn",
+        "activitynet13/ssn+gcm",
+        "activitynet13/ssn+gcm+labels",
         "activitynet13/tag",
         "activitynet13/vsgn",
         "demo/bmn",
@@ -217,20 +231,31 @@ def test_configs_are_as_many_as_are_known_to_be_shipped() -> None:
         "demo/dssad",
         "demo/dssad+gcm",
         "demo/segtad",
+        "demo/ssn",
+        "demo/ssn+gcm",
         "demo/tag",
         "demo/vsgn",
         "hacs/segtad",
         "sbhar/bmn",
         "sbhar/bsn",
+        "sbhar/cbr",
+        "sbhar/cbr+gcm",
         "sbhar/dssad",
         "sbhar/dssad+gcm",
         "sbhar/segtad",
+        "sbhar/ssn",
+        "sbhar/ssn+gcm",
         "sbhar/tag",
         "sbhar/vsgn",
         "thumos14/bmn",
         "thumos14/bsn",
+        "thumos14/cbr",
+        "thumos14/cbr+gcm",
         "thumos14/dssad",
         "thumos14/dssad+gcm",
+        "thumos14/pgcn",
+        "thumos14/ssn",
+        "thumos14/ssn+gcm",
         "thumos14/tag",
         "thumos14/vsgn",
     ]

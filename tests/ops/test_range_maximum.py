@@ -32,6 +32,8 @@ def test_every_segment_equals_the_loop_to_the_last_bit(steps: int) -> None:
     features = torch.randn(1, 3, steps, generator=torch.Generator().manual_seed(steps))
     segments = every_segment(steps)
     assert torch.equal(range_maximum(features, segments), by_loop(features, segments))
+    with_gradient = range_maximum(features.clone().requires_grad_(), segments)
+    assert torch.equal(with_gradient.detach(), by_loop(features, segments))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -72,9 +74,10 @@ def test_padding_changes_nothing() -> None:
 def test_nan_is_not_hidden_and_stays_where_it_is() -> None:
     features = torch.arange(8.0)[None, None].clone()
     features[0, 0, 3] = torch.nan
-    found = range_maximum(features, torch.tensor([[[0, 8], [3, 4], [2, 5], [0, 3], [4, 8]]]))[0, 0]
-    assert found[:3].isnan().all()
-    assert found[3:].tolist() == [2, 7]
+    for given in (features, features.clone().requires_grad_()):
+        found = range_maximum(given, torch.tensor([[[0, 8], [3, 4], [2, 5], [0, 3], [4, 8]]]))[0, 0]
+        assert found[:3].isnan().all()
+        assert found[3:].tolist() == [2, 7]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (2, 0, 5), (0, 3, 5)])

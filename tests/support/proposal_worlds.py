@@ -162,14 +162,16 @@ def stop_after(count: int) -> SimpleNamespace:
     return SimpleNamespace(step=step, epoch=lambda *_: None)
 
 
-def check_resuming(tmp_path: Path, make: Callable[[], nn.Module], stops: Sequence[int]) -> None:
+def check_resuming(
+    tmp_path: Path, make: Callable[[], nn.Module], stops: Sequence[int], feed: Callable[[], Any] = Feed
+) -> None:
     """Wherever a training is stopped, resumed it ends with the same bits."""
     settings = TrainSettings(epochs=4, checkpoint_minutes=0.0, optim=OptimSettings(lr=0.01, schedule="cosine"))
 
     def train(out: Path, *, resume: bool = False, **options: Any) -> nn.Module:
         network, device = make(), torch.device("cpu")
         step = make_step(network, settings)
-        Training(network, step, Feed(), settings, out, device=device, **options).fit(resume=resume)
+        Training(network, step, feed(), settings, out, device=device, **options).fit(resume=resume)
         return network
 
     whole, fresh = train(tmp_path / "whole"), make()

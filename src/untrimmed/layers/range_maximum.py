@@ -10,7 +10,8 @@ below. A segment of any length is covered by two entries of one level, which may
 
 So N segments cost ``T log T + 2 N`` maxima however long they are. The table keeps with each maximum the step where it
 is attained; the result is read from the features at that step, so it is equal to the last bit to that of a loop over
-the segment, and its gradient goes to that step alone.
+the segment, and its gradient goes to that step alone. Where no gradient is asked for, steps are not kept, which is
+several times as fast.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def range_maximum(features: Tensor, segments: Tensor) -> Tensor:
     if not segments.numel() or not features.shape[1]:
         return features.new_zeros(*features.shape[:2], segments.shape[1])
     rows = features.mT
+    if not (features.requires_grad and torch.is_grad_enabled()):
+        return torch.stack([_values(*each) for each in zip(rows, segments, strict=True)]).mT
     return rows.gather(1, _where(rows.detach(), segments, steps)).mT
 
 
@@ -58,12 +61,33 @@ def _check(features: Tensor, segments: Tensor) -> int:
     return features.shape[-1]
 
 
+def _values(rows: Tensor, segments: Tensor) -> Tensor:
+    """(N, C), the maxima of one window, of rows (T, C) over segments (N, 2)."""
+    start, end = segments.unbind(-1)
+    level = _level(segments)
+    table, first, length = [rows.contiguous()], [0], len(rows)
+    for j in range(int(level.max())):
+        below = table[-1]
+        table.append(torch.maximum(below[: -(2**j)], below[2**j :]))
+        first.append(length)
+        length += len(table[-1])
+    at = torch.tensor(first, device=rows.device)[level]
+    entries = torch.cat(table)
+    return torch.maximum(entries[at + start], entries[at + end - 2**level])
+
+
+def _level(segments: Tensor) -> Tensor:
+    """The level whose width, 2^level, is the largest that fits into each segment."""
+    start, end = segments.unbind(-1)
+    # frexp gives the number of binary digits exactly, where a logarithm may be off by rounding.
+    return (torch.frexp((end - start).double()).exponent - 1).long()
+
+
 @torch.no_grad()
 def _where(rows: Tensor, segments: Tensor, steps: int) -> Tensor:
     """(B, N, C) int64, the first step of each segment (B, N, 2) at which the maximum of (B, T, C) is attained."""
     start, end = segments.unbind(-1)
-    # frexp gives the number of binary digits exactly, where a logarithm may be off by rounding.
-    level = torch.frexp((end - start).double()).exponent - 1
+    level = _level(segments)
     found = segments.new_zeros(*segments.shape[:2], rows.shape[-1])
     values = rows.contiguous()
     places = torch.arange(steps, device=rows.device)[None, :, None].expand(values.shape)

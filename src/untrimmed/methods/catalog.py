@@ -42,6 +42,7 @@ METHODS: dict[str, Entry] = {
     "dgam": Entry("untrimmed.methods.weak.dgam:DGAM", "weak"),
     "dssad": Entry("untrimmed.methods.dense.dssad:DSSAD", "dense"),
     "segtad": Entry("untrimmed.methods.dense.segtad:SegTAD", "dense"),
+    "ssn": Entry("untrimmed.methods.two_stage.ssn:SSN", "two_stage"),
     "tag": Entry("untrimmed.methods.proposals.tag:TAG", "proposals"),
     "um": Entry("untrimmed.methods.weak.um:UM", "weak"),
     "vsgn": Entry("untrimmed.methods.dense.vsgn:VSGN", "dense"),
