@@ -14,6 +14,24 @@ def masked(features: Tensor, mask: Tensor) -> Tensor:
     return features * mask[:, None].to(features.dtype)
 
 
+class StepEncoder(nn.Conv1d):
+    """A convolution over steps and ReLU: what methods that look at features as they are may have first, where these are
+    raw signals in which nothing is linear.
+
+    Args:
+        channels: C of the features.
+        encoded: of the result.
+        kernel: odd.
+    """
+
+    def __init__(self, channels: int, encoded: int, kernel: int = 1) -> None:
+        super().__init__(channels, encoded, kernel, padding=kernel // 2)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, C, T), zero outside the mask (B, T), bool -> (B, ``encoded``, T), likewise."""
+        return masked(F.relu(super().forward(features)), mask)
+
+
 def pad_steps(features: Tensor, multiple: int) -> Tensor:
     """The last axis padded with zeros to the next multiple of ``multiple``; any shape and dtype."""
     missing = -features.shape[-1] % multiple

@@ -39,6 +39,7 @@ METHODS: dict[str, Entry] = {
     "basnet": Entry("untrimmed.methods.weak.basnet:BaSNet", "weak"),
     "bmn": Entry("untrimmed.methods.proposals.bmn:BMN", "proposals"),
     "bsn": Entry("untrimmed.methods.proposals.bsn:BSN", "proposals"),
+    "cbr": Entry("untrimmed.methods.two_stage.cbr:CBR", "two_stage"),
     "dgam": Entry("untrimmed.methods.weak.dgam:DGAM", "weak"),
     "dssad": Entry("untrimmed.methods.dense.dssad:DSSAD", "dense"),
     "segtad": Entry("untrimmed.methods.dense.segtad:SegTAD", "dense"),

@@ -5,8 +5,8 @@ Axis letters: B windows, C channels, T steps, N segments, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -49,9 +49,10 @@ class Phase(NamedTuple):
     span: tuple[float, float] | None = None
 
 
-def needs_proposals(method: object) -> bool:
-    """Whether a method, or its class, judges proposals that its batches must have."""
-    return bool(getattr(method, "needs_proposals", False))
+def needs_proposals(method: object, settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether a method, or its class with some settings, judges proposals that its batches must have."""
+    rule = getattr(method, "needs_proposals", False)
+    return bool(rule(settings or {}) if callable(rule) else rule)
 
 
 @runtime_checkable
@@ -69,7 +70,9 @@ class Method(Protocol):
     for all batches of a step with the random numbers that the step begins with, and draws what ``loss`` will draw.
 
     A method that judges proposals says so by ``needs_proposals = True`` on its class (:func:`needs_proposals`): its
-    batches then have ``Batch.proposals``, in training and in detection, and its recipe must name their source.
+    batches then have ``Batch.proposals``, in training and in detection, and its recipe must name their source. Where
+    its settings decide, it is a static method of the class, ``needs_proposals(settings) -> bool``, and of the instance
+    a bool.
     """
 
     def __call__(self, batch: Batch) -> Raw:

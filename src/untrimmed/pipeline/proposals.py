@@ -77,7 +77,7 @@ def supply(
             proposal model does not fit the features.
     """
     data, name = recipe.data, str(recipe.method["name"])
-    if not needs_proposals(method_class(name)):
+    if not needs_proposals(method_class(name), recipe.method):
         _expect_none(data, name)
         return Supply()
     if data.proposals is None or not data.proposals.exists():

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch
 from untrimmed.layers.activation import smoothed
-from untrimmed.layers.conv import masked
+from untrimmed.layers.conv import StepEncoder, masked
 from untrimmed.layers.watershed import watershed
 from untrimmed.losses import LossTerm
 from untrimmed.methods.protocol import Raw, StepDetections
@@ -98,7 +98,7 @@ class TAG(nn.Module):
         self.config = config
         self.hidden = None
         if config.hidden is not None:
-            self.hidden = nn.Conv1d(channels, config.hidden, config.kernel, padding=config.kernel // 2)
+            self.hidden = StepEncoder(channels, config.hidden, config.kernel)
             channels = config.hidden
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Conv1d(channels, 2, 1)
@@ -109,7 +109,7 @@ class TAG(nn.Module):
         """The network on windows of any length: ``logits`` (B, 2, T) of background and action."""
         features = masked(batch.features, batch.mask)
         if self.hidden is not None:
-            features = F.relu(self.hidden(features))
+            features = self.hidden(features, batch.mask)
         return {"logits": self.classify(self.dropout(features))}
 
     def loss(self, raw: Raw, batch: Batch) -> dict[str, LossTerm]:

@@ -59,12 +59,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from untrimmed.data.batch import Batch, PaddedProposals
 from untrimmed.errors import InputError
 from untrimmed.layers.anchors import apply_offsets, clip_segments
-from untrimmed.layers.conv import masked
+from untrimmed.layers.conv import StepEncoder
 from untrimmed.layers.matching import Instances, pad_instances
 from untrimmed.layers.proposal_labels import ProposalLabels, ProposalRules, draw, label_proposals, with_instances
 from untrimmed.layers.segment_pooling import bounds_of, enlarged, pooled_maximum, pooled_mean, structured_pyramid
@@ -164,7 +163,7 @@ class SSN(nn.Module):
         parts = sum(map(sum, config.stpp)) if config.pooling == "stpp" else 3 if config.extended == "concat" else 1
         self.hidden = None
         if config.hidden is not None:
-            self.hidden = nn.Conv1d(channels, config.hidden, config.kernel, padding=config.kernel // 2)
+            self.hidden = StepEncoder(channels, config.hidden, config.kernel)
             channels = config.hidden
         first, second = context(channels), context(parts * channels)
         assert isinstance(first, nn.Module)
@@ -214,7 +213,7 @@ class SSN(nn.Module):
             wanted = None
         features = batch.features
         if self.hidden is not None:
-            features = masked(F.relu(self.hidden(features)), batch.mask)
+            features = self.hidden(features, batch.mask)
         own, extended = self._pooled(features, batch.mask, nodes)
         edges = self.context.edges(own, nodes.segments, nodes.mask)  # type: ignore[operator]
         own = self._known(self.context, own, nodes, edges, wanted)

@@ -161,7 +161,8 @@ def by_loop(net: SSN, batch: Batch, window: int) -> list[tuple[Tensor, Tensor, T
     shown = int(batch.mask[window].sum())
     features = batch.features[window, :, :shown]
     if net.hidden is not None:
-        features = net.hidden(features).relu()
+        own_steps = torch.ones(1, shown, dtype=torch.bool)
+        features = net.hidden(features[None], own_steps)[0]
     rows = batch.proposals.of_window(window).segments.tolist()
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     pairs = [pooled(features, start, end, net.config) for start, end in rows]
