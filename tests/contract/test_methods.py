@@ -144,8 +144,8 @@ AHEAD = sorted(name for name in METHODS if hasattr(method_class(name), "counts")
 
 
 def test_only_methods_whose_counts_depend_on_what_they_say_do_not_say_them_ahead() -> None:
-    # Positives of D-SSAD and VSGN are found among the segments they say, those of CBR among what its proposal stage says;
-    # the generators judge what they have proposed.
+    # Positives of D-SSAD and VSGN are found among the segments they say, those of CBR among what its proposal stage
+    # says; the generators judge what they have proposed.
     assert sorted(set(METHODS) - set(AHEAD)) == ["bmn", "bsn", "cbr", "dssad", "tag", "vsgn"]
 
 

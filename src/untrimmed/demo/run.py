@@ -7,6 +7,7 @@ Everything lies in one folder, and what is there already is not made again, so t
         features/                     of its videos
         pieces/                       the same cut into short videos, for methods that learn from labels of videos
         linear.json                   detections of the yardstick, a linear classifier per snippet
+        bmn/                          the run of the generator, for a method that judges proposals
         vsgn/                         the run of a method: model, results, metrics, report.html
             summary.json              its scores beside those of the yardstick
 """
@@ -14,7 +15,7 @@ Everything lies in one folder, and what is there already is not made again, so t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ from untrimmed.evaluation.any_label import with_one_label, without_labels
 from untrimmed.formats import read_annotations, write_detections
 from untrimmed.formats.features import FeatureStore
 from untrimmed.formats.io import write_json
+from untrimmed.methods.catalog import method_class
+from untrimmed.methods.protocol import needs_proposals
 from untrimmed.pipeline.extract import extract
+from untrimmed.pipeline.model_file import MODEL_FILE
 from untrimmed.pipeline.recipe import load
 from untrimmed.pipeline.run_report import write_run_report
 from untrimmed.pipeline.train import train
@@ -41,6 +45,8 @@ from untrimmed.training.loop import Callbacks
 from untrimmed.types import Annotations
 
 LINEAR_FILE = "linear.json"
+GENERATOR = "bmn"
+"""Whose proposals are judged by methods that judge some."""
 SUMMARY_FILE = "summary.json"
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -82,7 +88,8 @@ def run_demo(
 
     Args:
         out: folder of it all.
-        method: there must be a shipped config ``demo/<method>``. One whose windows are ``segments`` learns from labels
+        method: there must be a shipped config ``demo/<method>``. For one that judges proposals BMN is trained first, in
+            the same folder, and goes into its model file. One whose windows are ``segments`` learns from labels
             of whole videos, and sees the pieces of :mod:`untrimmed.demo.pieces`. One that finds segments without label
             is scored as if there were one class, and so is the linear classifier beside it.
         seed: of the training; the world is the same for all.
@@ -105,22 +112,25 @@ def run_demo(
         log("cutting the world into pieces, whose labels the method learns from")
         truth, features = _stage(seconds, "cut", lambda: cut_world(out, truth, features))
         home = out / PIECES
-    recipe = load(
-        f"demo/{method}",
-        [
-            f"data.annotations={home / ANNOTATIONS}",
-            f"data.features={home / FEATURES}",
-            f"train.seed={seed}",
-            *overrides,
-        ],
-    )
+    changes = [
+        f"data.annotations={home / ANNOTATIONS}",
+        f"data.features={home / FEATURES}",
+        f"train.seed={seed}",
+        *overrides,
+    ]
+    device = device or torch.device("cpu")
+    recipe = load(f"demo/{method}", changes)
+    own = any(change.startswith("data.proposals=") for change in overrides)
+    if needs_proposals(method_class(recipe.method["name"]), recipe.method) and not own:
+        made = _stage(seconds, "proposals", lambda: _proposals(out, changes[:3], device, log))
+        recipe = load(f"demo/{method}", [*changes, f"data.proposals={made}"])
     run = out / method
     resume = (run / "state" / "last.pt").exists()
     log("going on with the training that is there" if resume else f"training {method}")
     result = _stage(
         seconds,
         "train and detect",
-        lambda: train(recipe, run, device=device or torch.device("cpu"), resume=resume, callbacks=callbacks, log=log),
+        lambda: train(recipe, run, device=device, resume=resume, callbacks=callbacks, log=log),
     )
     assert result.detections is not None
     log("scoring, and fitting a linear classifier per snippet for comparison")
@@ -140,6 +150,17 @@ def run_demo(
     page = _stage(seconds, "report", lambda: write_run_report(run, home / VIDEOS))
     write_json(run / SUMMARY_FILE, _summary(method, scored, yardstick, difference, seconds))
     return DemoResult(scored, yardstick, difference, page, seconds)
+
+
+def _proposals(out: Path, changes: Sequence[str], device: torch.device, log: Callable[[str], None]) -> Path:
+    """The run of the generator whose proposals a method judges, trained first if it is not there."""
+    run = out / GENERATOR
+    if (run / MODEL_FILE).is_file():
+        log(f"proposals are those of {run}")
+        return run
+    log(f"training {GENERATOR}, whose proposals are judged")
+    train(load(f"demo/{GENERATOR}", changes), run, device=device, resume=(run / "state" / "last.pt").exists(), log=log)
+    return run
 
 
 def _rendered(
