@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -16,15 +17,18 @@ from torch import Tensor, nn
 from proposal_worlds import check_resuming
 from untrimmed.data.batch import Batch, Proposals, Sample, Targets, collate
 from untrimmed.errors import InputError
+from untrimmed.formats.features import ArrayFeatures
+from untrimmed.grid import SnippetGrid
 from untrimmed.layers.anchors import apply_offsets
 from untrimmed.losses import total
 from untrimmed.methods.catalog import make_method
 from untrimmed.methods.protocol import Raw
 from untrimmed.methods.two_stage.ssn import SSN, Config
-from untrimmed.pipeline.proposals import how_to_make
-from untrimmed.pipeline.recipe import DataSettings, recipe_of
+from untrimmed.pipeline.proposals import supply
+from untrimmed.pipeline.recipe import recipe_of
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import TimeMap
+from untrimmed.types import Annotations
 
 CHANNELS, CLASSES = 5, 3
 Rows = list[tuple[float, float, int]]
@@ -579,7 +583,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
         Config(**settings)
 
 
-def test_a_batch_without_proposals_and_a_config_without_them_say_so() -> None:
+def test_a_batch_without_proposals_and_a_config_without_them_say_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="method ssn judges proposals"):
         network()(replace(batch_of(), proposals=None))
     recipe = recipe_of(
@@ -590,8 +594,10 @@ def test_a_batch_without_proposals_and_a_config_without_them_say_so() -> None:
         },
         "x",
     )
-    assert "untrimmed train sbhar/bmn --out proposals" in how_to_make(recipe.data)
-    assert "data.proposals=proposals" in how_to_make(DataSettings(annotations="a.json", features="f"))
+    features = ArrayFeatures({"v": np.zeros((4, 5), np.float32)}, SnippetGrid(2, 1, 1))
+    expected = r"method ssn judges proposals, and data.proposals is not set; make them with `untrimmed train sbhar/bmn "
+    with pytest.raises(InputError, match=expected):
+        supply(recipe, Annotations.of(()), {}, features, tmp_path, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("context", [None, Chain])
