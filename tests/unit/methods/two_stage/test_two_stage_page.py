@@ -10,6 +10,7 @@ import pytest
 
 from untrimmed import config
 from untrimmed.methods.catalog import of_family
+from untrimmed.methods.two_stage import cbr
 from untrimmed.methods.two_stage.ssn import Config
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "two_stage.md").read_text(encoding="utf-8")
@@ -27,10 +28,11 @@ def test_the_example_runs() -> None:
 
 def test_methods_and_settings_exist() -> None:
     assert re.findall(r"^\| `(\w+)` \(", PAGE, re.MULTILINE) == of_family("two_stage")
-    (table,) = re.findall(r"\| setting of `method` \| \|\n(.*?)\n\n", PAGE, re.DOTALL)
-    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[1:]))
-    assert len(named) > 10
-    assert set(named) <= set(Config.model_fields)
+    tables = re.findall(r"\| setting of `method` \| \|\n(.*?)\n\n", PAGE, re.DOTALL)
+    for table, settings in zip(tables, (Config, cbr.Config), strict=True):
+        named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[1:]))
+        assert len(named) > 10
+        assert set(named) <= set(settings.model_fields)
 
 
 @pytest.mark.parametrize("shipped", [*SHIPPED, "activitynet13/ssn+gcm+labels", "thumos14/pgcn"])
