@@ -286,11 +286,12 @@ class _Result:
     ) -> None:
         known = np.array([name in part.videos for name in detections.video_ids], dtype=bool)
         self.detections = detections.select(np.flatnonzero(known[detections.video]))
-        reached = threshold
         if threshold is None:
             judged = analyse_errors(self.detections, part, rules, tiou=tiou)
             threshold, reached = judged.best, judged.best - slack(judged.cuts)
-        elif not np.isfinite(threshold):
+        else:
+            reached = threshold
+        if not np.isfinite(threshold):
             raise InputError(f"threshold {threshold}: expected a score")
         self.kept: Bools = self.detections.scores >= reached
         rows = np.flatnonzero(self.kept)

@@ -16,7 +16,7 @@ from untrimmed.formats.io import write_text
 from untrimmed.report import page as frame
 from untrimmed.report.drawing import BLUE, ORANGE
 from untrimmed.report.page import Grid, Panel
-from untrimmed.report.timelines import Bar, Lane, one_line, timelines
+from untrimmed.report.timelines import Bar, Lane, Look, one_line, timelines
 
 MOST = 6
 """Instances drawn of each kind."""
@@ -203,7 +203,7 @@ def _said(answer: Answer) -> str:
 def _drawn(each: Candidate, answer: Answer) -> Bar:
     label = _NO_LABEL if each.label is None else one_line(each.label)
     facts = f"{_times(each.start, each.end)}, tIoU {each.tiou:.2f}, score {each.score:.3g}"
-    look = "full" if answer.reason == "found" else "pale" if each.shown else "open"
+    look: Look = "full" if answer.reason == "found" else "pale" if each.shown else "open"
     return Bar(each.start, each.end, label, facts, look)
 
 

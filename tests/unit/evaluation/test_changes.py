@@ -172,10 +172,12 @@ def invented(seed: int) -> tuple[Detections, Detections, Annotations]:
     rows: list[list] = [[], []]
     for number in range(7):
         items = []
-        for _ in range(int(generator.integers(0, 10))):
+        for _ in range(int(generator.integers(0, 8))):
             start = round(float(generator.uniform(0, 40)), 1)
             label = ["x", "y", "z", "Ambiguous"][generator.integers(4)]
             items.append((label, start, start + round(float(generator.uniform(0, 12)), 1)))
+            if generator.random() < 0.4:  # another one close to it, so that one detection may overlap both
+                items.append((label, start + 3, start + 11))
         videos[f"v{number}"] = items
         for side in (0, 1):
             if number == 5 + side:  # a video of one result alone
