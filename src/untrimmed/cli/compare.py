@@ -10,6 +10,7 @@ from untrimmed.cli.lazy_imports import import_numba
 from untrimmed.cli.scored import IGNORE_HELP, PROTOCOL_HELP, SUBSET_HELP, TRUTH_HELP, Asked, gather
 from untrimmed.cli.values import numbers
 from untrimmed.cli.view import different_names
+from untrimmed.errors import InputError
 
 
 def compare(
@@ -27,7 +28,9 @@ def compare(
     report: Path | None = typer.Option(
         None, help="A page to write: the scores, and where B gained and lost.", show_default=False
     ),
-    at: float = typer.Option(0.5, help="Of the page: overlap from which a detection has found an instance."),
+    at: float | None = typer.Option(
+        None, help="Of the page: overlap from which a detection has found an instance. Default: 0.5."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Compare two results: differences with intervals, and the probability that A is better.
@@ -41,6 +44,8 @@ def compare(
     from untrimmed.evaluation.any_label import with_one_label
     from untrimmed.evaluation.comparison import compare as against
 
+    if at is not None and report is None:
+        raise InputError("--at is of the page: name it with --report")
     tious = numbers(tiou, "--tiou")
     given = gather([a, b], Asked(truth, protocol, subset, tious, None, ignore_label or ()), what="compare")
     annotations, (first, second) = given.known_truth, given.detections
@@ -62,7 +67,8 @@ def compare(
         from untrimmed.evaluation.changes import find_changes
         from untrimmed.report.comparison import write
 
-        changes = find_changes(first, second, annotations, given.protocol, subset=given.subset, tiou=at)
+        overlap = 0.5 if at is None else at
+        changes = find_changes(first, second, annotations, given.protocol, subset=given.subset, tiou=overlap)
         names = different_names([a, b])
         write(result, changes, report, (names[0], names[1]), f"{names[0]} and {names[1]}")
         changed = {"page": str(report), "changes": changes.to_dict()}

@@ -145,7 +145,8 @@ def _shown_grid(changes: Changes) -> Grid:
             f"{one.detections:,}",
             f"{one.right:,}",
             f"{one.wrong:,}",
-            *map(percent, (one.precision, one.recall, one.f1)),
+            percent(one.precision) if one.right + one.wrong else "-",
+            *map(percent, (one.recall, one.f1)),
         )
         for side, one in zip("AB", changes.shown, strict=True)
     ]
@@ -154,8 +155,8 @@ def _shown_grid(changes: Changes) -> Grid:
 
 def _reason_grid(changes: Changes) -> Grid:
     a, b = changes.reasons
-    rows = [(f"the one that missed it {_WORDS[name]}", f"{a[name]:,}", f"{b[name]:,}") for name in REASONS]
-    return Grid(("why it is missed", "gained: A missed", "lost: B missed"), rows)
+    rows = [(_WORDS[name], f"{a[name]:,}", f"{b[name]:,}") for name in REASONS]
+    return Grid(("the one that missed it", "gained: A missed", "lost: B missed"), rows)
 
 
 def _panel(kind: str, number: int, one: Change) -> Panel:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from unicodedata import east_asian_width
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from untrimmed.report.drawing import FAINT, FIGURE_WIDTH, GREEN, INK, PAPER, Graphic, drawing_area, finished
 
@@ -85,6 +86,7 @@ def timelines(
                 _texts(axes, line, lane.nothing, "", span)
                 line += 1
         axes.set(xlim=span, ylim=(lines, 0), xlabel="seconds")
+        _ticks(axes, span)
         axes.set_yticks([place + 0.5 for place in places], ["truth", *(lane.name for lane in lanes)])
         axes.spines.left.set_visible(False)
         axes.grid(False)
@@ -107,6 +109,14 @@ def _span(truth: Bar, bars: Sequence[Bar]) -> tuple[float, float]:
     first, last = max(first, truth.start - _MOST * length), min(last, truth.end + _MOST * length)
     beside = _MARGIN * (last - first)
     return first - beside, last + beside
+
+
+def _ticks(axes: Axes, span: tuple[float, float]) -> None:
+    """A few seconds to read, none so near to an edge that it would be cut off."""
+    edge = 0.07 * (span[1] - span[0])
+    every = map(float, MaxNLocator(6).tick_values(*span))
+    axes.set_xticks([tick for tick in every if span[0] + edge <= tick <= span[1] - edge])
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
 
 
 def _bar(axes: Axes, line: int, bar: Bar, color: str, span: tuple[float, float]) -> None:

@@ -134,6 +134,7 @@ def test_compare_writes_a_page(files, tmp_path, monkeypatch, capsys):
     assert data["changes"]["counts"]["instances"] == 3
     assert "at tIoU 0.3." in page.read_text(encoding="utf-8")
     assert "changes" not in json.loads(run("compare", files[0], str(other), *args, "--json").stdout)
+    assert "name it with --report" in fails(monkeypatch, capsys, "compare", files[0], files[0], *args, "--at", "0.3")
     assert "tIoU threshold 2" in fails(
         monkeypatch, capsys, "compare", files[0], str(other), *args, "--report", str(page), "--at", "2"
     )
