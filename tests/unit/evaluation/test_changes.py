@@ -144,6 +144,14 @@ def test_videos_that_either_was_trained_on_are_left_out():
     assert find_changes(every, Detections.of(B), TRUTH, thresholds=(0.5, 0.5)).only_training
 
 
+def test_a_score_at_the_threshold_of_the_best_f1_is_shown():
+    rows = [("v", "x", 0, 10, 0.9), ("v", "x", 20, 30, 0.3), *[("v", "x", 90, 99, 0.295)] * 9]
+    changes = find_changes(Detections.of(rows), Detections.of(rows[:1]), TRUTH)
+    assert changes.shown[0].threshold == pytest.approx(0.3)
+    assert (changes.shown[0].right, changes.shown[0].wrong) == (2, 0)
+    assert keys(changes.lost) == [("v", 1)]
+
+
 def test_json():
     data = json.loads(json.dumps(hand().to_dict(), allow_nan=False))
     assert data["gained"][0]["a"]["detections"][0]["shown"] is False
