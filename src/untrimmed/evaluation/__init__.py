@@ -2,6 +2,7 @@
 
 from untrimmed._moved import renamed
 from untrimmed.evaluation.buckets import Bucket, Characteristic
+from untrimmed.evaluation.changes import Change, Changes, find_changes
 from untrimmed.evaluation.comparison import Comparison, Difference, compare
 from untrimmed.evaluation.diagnosis import Diagnosis, FalsePositives, diagnose
 from untrimmed.evaluation.notes import Notes
@@ -14,6 +15,8 @@ __all__ = [
     "PROTOCOLS",
     "AverageRecall",
     "Bucket",
+    "Change",
+    "Changes",
     "Characteristic",
     "Comparison",
     "Diagnosis",
@@ -31,6 +34,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "evaluate_proposals",
+    "find_changes",
     "recall_at_k",
     "recall_of_all",
 ]

@@ -45,6 +45,13 @@ class Difference:
         """``a - b``."""
         return self.a - self.b
 
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """A, B, A - B and its interval in percent, and the probability: the texts of a table."""
+        ends = f"{_signed(self.low)} .. {_signed(self.high)}"
+        chance = "-" if np.isnan(self.better) else f"{self.better:.3f}"
+        return percent(self.a), percent(self.b), _signed(self.difference), ends, chance
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -86,6 +93,23 @@ class Comparison:
     notes: Mapping[str, Notes]
     only_training: bool = False
 
+    @property
+    def score_rows(self) -> list[tuple[str, ...]]:
+        """mAP and the averages as a table, its header first."""
+        rows = [(f"mAP at {name}", *item.cells) for name, item in self.mAP.items()]
+        rows += [(f"average {name}", *item.cells) for name, item in self.averages.items()]
+        return [("percent", *self._titles), *rows]
+
+    @property
+    def class_rows(self) -> list[tuple[str, ...]]:
+        """AP of each class, the mean over the thresholds, as a table, its header first."""
+        rows = [(label, *row["mean"].cells) for label, row in self.per_class.items()]
+        return [("class, mean AP", *self._titles), *rows]
+
+    @property
+    def _titles(self) -> tuple[str, ...]:
+        return ("A", "B", "A - B", f"{100 * self.level:g} % interval", "P(A better)")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores are fractions."""
         return {
@@ -118,13 +142,7 @@ class Comparison:
         ]
         if self.only_training:
             head.append(["no test", "A or B was trained on these videos"])
-        titles = ["A", "B", "A - B", f"{100 * self.level:g} % interval", "P(A better)"]
-        rows = [["percent", *titles]]
-        rows += [[f"mAP at {name}", *_cells(item)] for name, item in self.mAP.items()]
-        rows += [[f"average {name}", *_cells(item)] for name, item in self.averages.items()]
-        classes = [["class, mean AP", *titles]]
-        classes += [[label, *_cells(row["mean"])] for label, row in self.per_class.items()]
-        parts = [aligned(head, left=2), aligned(rows), aligned(classes)]
+        parts = [aligned(head, left=2), aligned(self.score_rows), aligned(self.class_rows)]
         parts += [f"notes on {side.upper()}\n{item}" for side, item in self.notes.items() if item.sentences]
         return "\n\n".join(parts)
 
@@ -227,12 +245,6 @@ def _differences(points: Sequence[Floats], samples: Sequence[Floats], level: flo
     better = np.where(there > 0, ahead / np.maximum(there, 1), np.nan)
     columns = np.stack([*points, low, high, better], axis=1)
     return [Difference(*row) for row in columns.tolist()]
-
-
-def _cells(item: Difference) -> list[str]:
-    ends = f"{_signed(item.low)} .. {_signed(item.high)}"
-    chance = "-" if np.isnan(item.better) else f"{item.better:.3f}"
-    return [percent(item.a), percent(item.b), _signed(item.difference), ends, chance]
 
 
 def _signed(fraction: float) -> str:

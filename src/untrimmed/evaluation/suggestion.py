@@ -142,7 +142,7 @@ def suggest(
     rare = _rarity(detections, truth, point)
     found: list[Suggestion] = []
     values: dict[str, float] = {}
-    rows_of, others = _rows_by_video(detections), _rows_by_video(other) if other is not None else {}
+    rows_of, others = rows_by_video(detections), rows_by_video(other) if other is not None else {}
     for video_id in detections.video_ids:
         mine = detections.select(rows_of[video_id])
         theirs = None
@@ -160,7 +160,8 @@ def suggest(
     return Suggestions({name: values[name] for name in order}, tuple(sorted(found, key=lambda one: -one.value)), point)
 
 
-def _rows_by_video(detections: Detections) -> dict[str, NDArray[np.int64]]:
+def rows_by_video(detections: Detections) -> dict[str, NDArray[np.int64]]:
+    """Video id -> its rows, rising; of every video that the detections name."""
     order = np.argsort(detections.video, kind="stable")
     bounds = np.searchsorted(detections.video[order], np.arange(len(detections.video_ids) + 1))
     return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(detections.video_ids)}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +123,10 @@ def drawing_area(plot: float, *, left: float, below: int = 1, legend: int = 0) -
 
 def finished(figure: Figure, name: str, title: str) -> Graphic:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        # The reader's own fonts draw the text, and may well have what DejaVu Sans lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     body = _clean(buffer.getvalue(), name)
     width, height = (72 * side for side in figure.get_size_inches())
     view = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{name}-title"'

@@ -115,6 +115,31 @@ def test_compare(files):
     assert (data["a"], data["b"]) == (files[0], files[0])
 
 
+def test_compare_writes_a_page(files, tmp_path, monkeypatch, capsys):
+    page, args = tmp_path / "page.html", ("--truth", files[1], "--subset", "test", "--resamples", "20")
+    other = tmp_path / "other.json"
+    run_a = {"label": "run", "segment": [5, 15], "score": 0.9}
+    other.write_text(json.dumps({**RESULTS, "results": {"b": [run_a]}}))
+    result = run("compare", files[0], str(other), *args, "--report", str(page))
+    assert result.exit_code == 0, result.output
+    assert result.output.rstrip().endswith(f"page: {page}")
+    text = page.read_text(encoding="utf-8")
+    assert "other.json" in text
+    assert "at tIoU 0.5." in text
+    data = json.loads(
+        run("compare", files[0], str(other), *args, "--report", str(page), "--at", "0.3", "--json").stdout
+    )
+    assert data["page"] == str(page)
+    assert data["changes"]["tiou"] == 0.3
+    assert data["changes"]["counts"]["instances"] == 3
+    assert "at tIoU 0.3." in page.read_text(encoding="utf-8")
+    assert "changes" not in json.loads(run("compare", files[0], str(other), *args, "--json").stdout)
+    assert "name it with --report" in fails(monkeypatch, capsys, "compare", files[0], files[0], *args, "--at", "0.3")
+    assert "tIoU threshold 2" in fails(
+        monkeypatch, capsys, "compare", files[0], str(other), *args, "--report", str(page), "--at", "2"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
