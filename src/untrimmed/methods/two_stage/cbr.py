@@ -145,9 +145,7 @@ class Stage(nn.Module):
         self.config, self.classes = config, classes
         self.hidden = nn.Linear(3 * channels, config.hidden)
         self.dropout = nn.Dropout(config.dropout)
-        made = context(config.hidden)
-        assert isinstance(made, nn.Module)
-        self.context = made
+        self.context: Any = context(config.hidden)
         self.actions = nn.Linear(config.hidden, classes + 1)
         self.offsets = nn.Linear(config.hidden, 2 * classes)
         for layer in (self.hidden, self.actions, self.offsets):
@@ -356,8 +354,8 @@ class CBR(nn.Module):
             number, column = kept.nonzero().unbind(1)
             order = scores[window, number, column].argsort(descending=True, stable=True)
             number, column = number[order], column[order]
-            rows = (each[window, number, column] for each in (moved, scores))
-            found.append(StepDetections(*rows, column, raw["centers"][window, number]))
+            segments, score = moved[window, number, column], scores[window, number, column]
+            found.append(StepDetections(segments, score, column, raw["centers"][window, number]))
         return found
 
 
