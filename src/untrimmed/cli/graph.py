@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def graph(
-    run: Annotated[Path, typer.Argument(help="Run folder, or model file, of a method with ACGNet.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or model file, of a method with ACGNet or GCM.")],
     video: Annotated[
         list[str] | None, typer.Option(help="Videos to draw. Default: the test subset of the run.", show_default=False)
     ] = None,
@@ -26,40 +27,83 @@ def graph(
     truth: Annotated[
         Path | None, typer.Option(help="Annotations. Default: those of the run.", show_default=False)
     ] = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            help="With GCM: seconds that the proposal covers. Default: that of the surest detection.",
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="With GCM: lenders that are drawn, the weightiest.")] = 8,
+    proposals: Annotated[
+        Path | None,
+        typer.Option(help="With GCM: proposals, instead of those the model makes itself.", show_default=False),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("graphs"),
 ) -> None:
-    """Draw who lends to whom in a video: the graph that ACGNet builds, an SVG for each video and stream."""
+    """Draw who lends to whom in a video, an SVG for each.
+
+    With ACGNet: its graph of segments, for each stream. With GCM: one proposal, those that lend to it, by which kind of
+    edge, and how much each counts.
+    """
     from untrimmed.cli.values import file_stem
     from untrimmed.errors import InputError, nearest
     from untrimmed.formats import read_annotations
     from untrimmed.formats.io import write_text
     from untrimmed.pipeline.detector import load_model
+    from untrimmed.pipeline.proposals import with_file
     from untrimmed.pipeline.sources import open_features
 
     detector = load_model(run)
     data = detector.recipe.data
-    if not detector.recipe.method.get("enhance"):
-        raise InputError(f"{run}: method {detector.recipe.method['name']} has no graph; train it with method.enhance")
+    known = detector.recipe.method.get("context") if hasattr(detector.method, "known") else None
+    if not detector.recipe.method.get("enhance") and not isinstance(known, Mapping):
+        raise InputError(
+            f"{run}: method {detector.recipe.method['name']} has no graph; train it with method.enhance, or, a "
+            "two-stage method, with method.context"
+        )
+    if proposals is not None:
+        detector = with_file(detector, proposals)
     annotations = read_annotations(truth or data.annotations)
     if not video and data.test is None:
         raise InputError(f"{run}: its recipe names no test subset; name videos with --video")
     ids = video or list(annotations.subset(data.test or "").videos)
     store = open_features(features or data.features, data.grid.grid() if data.grid else None)
     for name in ids:
-        for where, known in ((truth or data.annotations, annotations.videos), (features or data.features, store.ids)):
-            if name not in known:
-                raise InputError(f"{where}: has no video '{name}': {nearest(name, known)}")
+        for where, there in ((truth or data.annotations, annotations.videos), (features or data.features, store.ids)):
+            if name not in there:
+                raise InputError(f"{where}: has no video '{name}': {nearest(name, there)}")
     if store.channels != detector.channels:
         raise InputError(
             f"{features or data.features}: has {store.channels} channels, but {run} was trained on {detector.channels}"
         )
     count = 0
     for name in ids:
-        for picture in _pictures(detector, store, annotations.videos[name]):
+        if isinstance(known, Mapping):
+            drawn = [_of_proposal(detector, store, annotations.videos[name], features or data.features, at, most)]
+        else:
+            drawn = _pictures(detector, store, annotations.videos[name])
+        for picture in drawn:
             out.mkdir(parents=True, exist_ok=True)
             write_text(out / f"{file_stem(name)}-{picture.name}.svg", picture.file)
             count += 1
     typer.echo(f"{count} figures of {len(ids)} videos in {out}")
+
+
+def _of_proposal(
+    detector: Detector, features: Features, video: Video, source: Path, at: float | None, most: int
+) -> Graphic:
+    """One proposal of a video and who lends to it; the same in words on standard output."""
+    from untrimmed.pipeline.lending import lending
+    from untrimmed.report.lenders import lenders_figure
+
+    found = lending(detector, features, video.id, source, at=at, most=most)
+    typer.echo(found.text())
+    truth = [
+        (start, end, label)
+        for (start, end), label in zip(video.instances.segments.tolist(), video.instances.labels, strict=True)
+    ]
+    return lenders_figure("proposal", found, truth, video.duration)
 
 
 def _pictures(detector: Detector, features: Features, video: Video) -> list[Graphic]:

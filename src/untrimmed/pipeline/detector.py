@@ -227,7 +227,7 @@ class Detector(TrainedModel):
         if (why := self.misfit(features)) is not None:
             whose = f"video '{video_ids[0]}'" if len(video_ids) == 1 else f"{len(video_ids)} videos"
             raise InputError(f"{whose}: {why}; use features of the model's backbone and options")
-        proposals = self._to_judge(features, video_ids)
+        proposals = self.to_judge(features, video_ids)
         if self.second is None:
             return WindowedNetwork(self, features, video_ids, proposals)
         theirs, (ours, weight) = self.second.features, self.second.weights
@@ -255,7 +255,7 @@ class Detector(TrainedModel):
             raise InputError(f"the second stream: {why}; use features of that model's backbone and options")
         return found
 
-    def _to_judge(self, features: Features, video_ids: Sequence[str]) -> ProposalSet | None:
+    def to_judge(self, features: Features, video_ids: Sequence[str]) -> ProposalSet | None:
         """The proposals of the videos, given or made; None for a method that judges none."""
         if not needs_proposals(self.method):
             return None

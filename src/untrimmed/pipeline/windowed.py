@@ -95,6 +95,11 @@ class WindowedNetwork:
                 length, grid = self.features.length(video_id), self.features.grid(video_id)
                 yield video_id, mean_curves(parts, length, grid, self.model.classes)
 
+    def windows(self) -> Iterator[Batch]:
+        """Every window by itself, as the method of this model is given it."""
+        for samples in self._samples({}):
+            yield collate(samples[:1]).to(self.model.device)
+
     def _run(self, run: Callable[[Streams], list[Answer]]) -> Iterator[tuple[str, list[Answer]]]:
         """What ``run`` gives for each window, video by video."""
         waiting: dict[str, list[Answer]] = {}

@@ -8,7 +8,7 @@ graph. A context is written without knowing its host, and a host knows nothing o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -70,6 +70,22 @@ class Apart(nn.Module):
 
     def edges(self, features: Tensor, segments: Tensor, mask: Tensor | None = None) -> None:
         return None
+
+
+class Known(NamedTuple):
+    """What a host gives its context, to be looked at: a host says it by ``known(batch) -> Known``.
+
+    Attributes:
+        context: the first one, if it has several.
+        features: (B, N, C) of segments.
+        segments: (B, N, 2) in steps.
+        mask: (B, N) bool, which of them there are.
+    """
+
+    context: Context
+    features: Tensor
+    segments: Tensor
+    mask: Tensor
 
 
 MakeContext = Callable[[int], Context]

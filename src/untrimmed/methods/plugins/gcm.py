@@ -195,6 +195,21 @@ class GCM(nn.Module):
         """
         return SegmentGraph(features, segments, mask, self.config.rules) if self.needs_graph else None
 
+    @torch.no_grad()
+    def weights(self, features: Tensor, edges: Edges) -> Tensor:
+        """A of Eq. 8: how much each edge counts, before the mean over neighbours.
+
+        Args:
+            features: (B, N, C).
+            edges: a row for each of the B N segments.
+
+        Returns:
+            (E,) in [-1, 1] to rounding; 1 where the module takes plain means.
+        """
+        if self.config.aggregate != "graph":
+            return torch.ones_like(edges.neighbours, dtype=torch.float32)
+        return self._signed(edge_cosines(self._unit(widened(features)), edges))
+
     def forward(
         self,
         features: Tensor,

@@ -58,7 +58,7 @@ from untrimmed.layers.proposal_labels import draw
 from untrimmed.layers.segment_pooling import bounds_of, pooled_mean
 from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import softmax_term
-from untrimmed.methods.plugins.context import Apart, MakeContext
+from untrimmed.methods.plugins.context import Apart, Known, MakeContext
 from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.segments import tiou
 
@@ -162,9 +162,13 @@ class Stage(nn.Module):
                 mask=segments.mask.gather(1, wanted),
             )
             wanted = None
-        hidden = self.dropout(F.relu(self.hidden(unit_features(batch, segments, self.config))))
-        known = self.context(hidden, segments.spans, segments.mask, None, wanted)
+        known = self.context(self.features(batch, segments), segments.spans, segments.mask, None, wanted)
         return self.actions(known), self.offsets(known).unflatten(-1, (self.classes, 2))
+
+    def features(self, batch: Batch, segments: Segments) -> Tensor:
+        """What the context is given of segments: (B, N, ``hidden``)."""
+        hidden: Tensor = self.dropout(F.relu(self.hidden(unit_features(batch, segments, self.config))))
+        return hidden
 
     def looks(self, batch: Batch, segments: Segments) -> Looked:
         """As many looks as the settings say, each at where the one before moved the segments to."""
@@ -229,8 +233,7 @@ class CBR(nn.Module):
             InputError: if proposals are to be given and the batch has none.
         """
         raw: Raw = {}
-        if self.encoder is not None:
-            batch = replace(batch, features=self.encoder(batch.features, batch.mask))
+        batch = self._encoded(batch)
         segments = self._begin(batch)
         if self.proposing is not None:
             if self.training:
@@ -242,6 +245,19 @@ class CBR(nn.Module):
         found = self.detecting.looks(batch, segments)
         raw |= {"logits": found.logits, "spans": found.spans, "offsets": found.offsets}
         return raw | {"proposal_scores": segments.scores, "centers": segments.spans.mean(-1), "there": segments.mask}
+
+    @torch.no_grad()
+    def known(self, batch: Batch) -> Known:
+        """What the context is given of the proposals at the first look, in evaluation."""
+        batch = self._encoded(batch)
+        segments = self._begin(batch)
+        segments = segments if self.proposing is None else self._proposed(batch, segments)
+        return Known(self.detecting.context, self.detecting.features(batch, segments), segments.spans, segments.mask)
+
+    def _encoded(self, batch: Batch) -> Batch:
+        if self.encoder is None:
+            return batch
+        return replace(batch, features=self.encoder(batch.features, batch.mask))
 
     def _begin(self, batch: Batch) -> Segments:
         """The proposals given, or windows that slide."""

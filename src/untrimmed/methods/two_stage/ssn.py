@@ -70,7 +70,7 @@ from untrimmed.layers.segment_pooling import bounds_of, enlarged, pooled_maximum
 from untrimmed.losses import LossTerm
 from untrimmed.losses.classification import softmax_term
 from untrimmed.losses.two_stage import completeness_count, completeness_term, offsets_term
-from untrimmed.methods.plugins.context import Apart, MakeContext
+from untrimmed.methods.plugins.context import Apart, Known, MakeContext
 from untrimmed.methods.protocol import Raw, StepDetections
 
 
@@ -211,10 +211,7 @@ class SSN(nn.Module):
             pick = wanted[..., None].expand(-1, -1, 2)
             nodes = Nodes(nodes.segments.gather(1, pick), there, nodes.bounds.gather(1, pick))
             wanted = None
-        features = batch.features
-        if self.hidden is not None:
-            features = self.hidden(features, batch.mask)
-        own, extended = self._pooled(features, batch.mask, nodes)
+        own, extended = self._pooled(self._encoded(batch), batch.mask, nodes)
         edges = self.context.edges(own, nodes.segments, nodes.mask)  # type: ignore[operator]
         own = self._known(self.context, own, nodes, edges, wanted)
         extended = self._known(self.context_extended, extended, nodes, edges, wanted)
@@ -231,6 +228,18 @@ class SSN(nn.Module):
             return found
         own = features if wanted is None else features.gather(1, wanted[..., None].expand(-1, -1, features.shape[-1]))
         return torch.cat((found, own.to(found.dtype)), -1)
+
+    @torch.no_grad()
+    def known(self, batch: Batch) -> Known:
+        """What the first context is given of the proposals, in evaluation."""
+        proposals = _proposals_of(batch)
+        nodes = self._nodes(proposals.segments, proposals.mask, batch)
+        own, _ = self._pooled(self._encoded(batch), batch.mask, nodes)
+        return Known(self.context, own, nodes.segments, nodes.mask)  # type: ignore[arg-type]
+
+    def _encoded(self, batch: Batch) -> Tensor:
+        """The features that are pooled."""
+        return batch.features if self.hidden is None else self.hidden(batch.features, batch.mask)
 
     def _pooled(self, features: Tensor, mask: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """x and x' of nodes: (B, N, C) and (B, N, parts * C); of no meaning where there is none."""
