@@ -5,7 +5,8 @@
 A plan names its question, the config, the seeds and its rows, each a set of overrides; a row may name a config of its
 own. A row with ``of`` decodes the model of another row in another way; one with ``permute_labels`` or, for methods that
 learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing; one with ``sliding`` trains
-nothing: its proposals are windows that slide. With ``average_recall`` in the plan, proposals are scored too: by average
+nothing: its proposals are windows that slide. In overrides ``{seed}`` stands for the seed, as in
+``data.proposals=runs/proposals_sbhar/bmn_{seed}``. With ``average_recall`` in the plan, proposals are scored too: by average
 recall at these average numbers a video. Every finished training appends one line to
 ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
 """
@@ -73,6 +74,7 @@ def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, 
     ``sliding``: see :func:`run_sliding`.
     """
     changes = [*plan.get("overrides", []), *row.get("overrides", []), f"train.seed={seed}", *overrides]
+    changes = [change.replace("{seed}", str(seed)) for change in changes]
     config = row.get("config") or plan["config"]
     plan_recipe = recipe.load(config, changes)
     for key, deal in (("permute_labels", permute_labels), ("shuffle_labels", shuffle_labels)):

@@ -21,6 +21,7 @@ from untrimmed.report.drawing import (
     finished,
 )
 from untrimmed.report.timelines import one_line
+from untrimmed.segments import tiou_scalar
 
 _LINE, _BAR, _LEFT = 17.0, 0.55, 96.0
 _COLORS = {"contextual": BLUE, "surrounding": ORANGE, "semantic": PURPLE}
@@ -84,9 +85,9 @@ def lenders_figure(
         truth: instances of the video: seconds and label.
         duration: seconds of the video; None: as far as anything reaches.
     """
-    shared = [(min(end, lending.end) - max(start, lending.start), label) for start, end, label in truth]
-    longest, shown = max(shared, default=(0.0, ""))
-    actual = f"truth: {one_line(shown, 24)}" if longest > 0 else ""
+    shared = [(tiou_scalar(start, end, lending.start, lending.end), label) for start, end, label in truth]
+    most, shown = max(shared, default=(0.0, ""))
+    actual = f"truth: {one_line(shown, 24)}" if most > 0 else ""
     rows: list[tuple[str, str, float, float, str]] = [("proposal", RED, lending.start, lending.end, actual)]
     if lending.found is not None:
         start, end, label, score = lending.found
