@@ -3,12 +3,12 @@
     python experiments/run.py experiments/sbhar_vsgn.yaml --work runs data.annotations=... data.features=...
 
 A plan names its question, the config, the seeds and its rows, each a set of overrides; a row may name a config of its
-own. A row with ``of`` decodes the model of another row in another way; one with ``permute_labels`` or, for methods that
-learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing; one with ``sliding`` trains
-nothing: its proposals are windows that slide. In overrides ``{seed}`` stands for the seed, as in
-``data.proposals=runs/proposals_sbhar/bmn_{seed}``. With ``average_recall`` in the plan, proposals are scored too: by average
-recall at these average numbers a video. Every finished training appends one line to
-``experiments/results/<plan>.jsonl``; one that was stopped resumes from its checkpoint.
+own. A row with ``of`` decodes the model of another row in another way; one with ``permute_labels`` or, for methods
+that learn from labels of whole videos, ``shuffle_labels`` learns from labels that mean nothing; one with ``sliding``
+trains nothing: its proposals are windows that slide. In overrides ``{seed}`` stands for the seed. With
+``average_recall`` in the plan, proposals are scored too: by average recall at these average numbers a video. Every
+finished training appends one line to ``experiments/results/<plan>.jsonl``; one that was stopped resumes from its
+checkpoint.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ METHODS: dict[str, Entry] = {
 PLUGINS: dict[str, dict[str, str]] = {
     "enhance": {"acgnet": "untrimmed.methods.plugins.acgnet:ACGNet"},
     "context": {"gcm": "untrimmed.methods.plugins.gcm:GCM"},
+    "context_extended": {"gcm": "untrimmed.methods.plugins.gcm:GCM"},
 }
 """Setting of a method -> likewise what it may be given there by its config, ``{name: ..., **settings}``: enhancers of
 the features of steps (:mod:`untrimmed.methods.plugins.enhancer`), or of segments
@@ -101,7 +102,7 @@ def method_title(settings: Mapping[str, Any]) -> str:
     """How people call a method: the section ``method`` of a config -> e.g. ``"UM + ACGNet"``."""
     parts = [_entry(settings["name"]).place]
     chosen = ((known, settings.get(slot)) for slot, known in PLUGINS.items())
-    parts += [known[plugin["name"]] for known, plugin in chosen if isinstance(plugin, Mapping) and plugin]
+    parts += dict.fromkeys(known[plugin["name"]] for known, plugin in chosen if isinstance(plugin, Mapping) and plugin)
     return " + ".join(part.partition(":")[2] for part in parts)
 
 

@@ -94,6 +94,9 @@ class Config(BaseModel):
     context: Mapping[str, Any] | None = Field(
         None, description="lets proposals know each other, such as {name: gcm}; null: each for itself"
     )
+    context_extended: Mapping[str, Any] | None = Field(
+        None, description="likewise of x', the proposal with its surroundings; null: as context"
+    )
     beside: bool = Field(False, description="raw features beside those of the context (P-GCN)")
     dropout: float = Field(0.8, ge=0, lt=1, description="before the classifier of actions")
     foreground: float = Field(0.7, gt=0, lt=1, description="tIoU above which a proposal is foreground")
@@ -153,11 +156,19 @@ class SSN(nn.Module):
         channels: of the features.
         classes: number of labels.
         context: makes what lets proposals know each other.
+        context_extended: likewise for x'; None: ``context``.
     """
 
     needs_proposals = True
 
-    def __init__(self, config: Config, channels: int, classes: int, context: MakeContext = Apart) -> None:
+    def __init__(
+        self,
+        config: Config,
+        channels: int,
+        classes: int,
+        context: MakeContext = Apart,
+        context_extended: MakeContext | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.classes = config, classes
         parts = sum(map(sum, config.stpp)) if config.pooling == "stpp" else 3 if config.extended == "concat" else 1
@@ -165,7 +176,7 @@ class SSN(nn.Module):
         if config.hidden is not None:
             self.hidden = StepEncoder(channels, config.hidden, config.kernel)
             channels = config.hidden
-        first, second = context(channels), context(parts * channels)
+        first, second = context(channels), (context_extended or context)(parts * channels)
         assert isinstance(first, nn.Module)
         assert isinstance(second, nn.Module)
         self.context: nn.Module = first
@@ -206,15 +217,19 @@ class SSN(nn.Module):
 
     def _judged(self, batch: Batch, nodes: Nodes, wanted: Tensor | None, there: Tensor) -> Raw:
         """What is said of all nodes, or of the wanted ones (B, M); ``there`` says where there is one."""
-        if isinstance(self.context, Apart) and wanted is not None:
+        if isinstance(self.context, Apart) and isinstance(self.context_extended, Apart) and wanted is not None:
             # Where nodes do not know each other, only the wanted ones are pooled.
             pick = wanted[..., None].expand(-1, -1, 2)
             nodes = Nodes(nodes.segments.gather(1, pick), there, nodes.bounds.gather(1, pick))
             wanted = None
         own, extended = self._pooled(self._encoded(batch), batch.mask, nodes)
+        # Both see one graph, that of x; a second context with settings of its own makes its own, of x too.
         edges = self.context.edges(own, nodes.segments, nodes.mask)  # type: ignore[operator]
+        second = edges
+        if self.config.context_extended is not None:
+            second = self.context_extended.edges(own, nodes.segments, nodes.mask)  # type: ignore[operator]
         own = self._known(self.context, own, nodes, edges, wanted)
-        extended = self._known(self.context_extended, extended, nodes, edges, wanted)
+        extended = self._known(self.context_extended, extended, nodes, second, wanted)
         kept = there[..., None].to(own.dtype)
         return {
             "activity": self.activity(self.dropout(own)) * kept,

@@ -21,7 +21,8 @@ from untrimmed.formats.features import ArrayFeatures
 from untrimmed.grid import SnippetGrid
 from untrimmed.layers.anchors import apply_offsets
 from untrimmed.losses import total
-from untrimmed.methods.catalog import make_method
+from untrimmed.methods.catalog import make_method, method_title
+from untrimmed.methods.plugins.gcm import GCM
 from untrimmed.methods.protocol import Raw
 from untrimmed.methods.two_stage.ssn import SSN, Config
 from untrimmed.pipeline.proposals import supply
@@ -653,3 +654,30 @@ def test_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
 def test_apply_offsets_is_what_decodes() -> None:
     moved = apply_offsets(torch.tensor([2.0, 6.0]), torch.tensor([0.5, math.log(2)]))
     assert moved.tolist() == pytest.approx([2.0, 10.0])
+
+
+def test_each_of_the_two_may_have_a_context_of_its_own() -> None:
+    """Table 4: MLP1 + GCM2 has the graph of x for x' alone; GCM1 + MLP2 for x alone."""
+    mlp, gcm = ({"name": "gcm", "hidden": 4, "dropout": 0.0, "aggregate": form} for form in ("none", "graph"))
+    batch = batch_of()
+    assert batch.proposals is not None
+    for first, second in ((mlp, gcm), (gcm, mlp)):
+        settings = {"context": first, "context_extended": second, "dropout": 0.0}
+        torch.manual_seed(0)
+        made: Any = make_method("ssn", settings, CHANNELS, CLASSES).eval()
+        assert (made.context.config.aggregate, made.context_extended.config.aggregate) == (
+            first["aggregate"],
+            second["aggregate"],
+        )
+        with torch.no_grad():
+            raw = made(batch)
+            known = made.known(batch)
+            graph = GCM(None, CHANNELS).edges(known.features, known.segments, known.mask)
+            nodes = made._nodes(batch.proposals.segments, batch.proposals.mask, batch)
+            _, extended = made._pooled(batch.features, batch.mask, nodes)
+            own = made.context(known.features, known.segments, known.mask, graph if first is gcm else None)
+            other = made.context_extended(extended, known.segments, known.mask, graph if second is gcm else None)
+        kept = known.mask[..., None]
+        torch.testing.assert_close(raw["activity"], made.activity(own) * kept)
+        torch.testing.assert_close(raw["completeness"], made.completeness(other) * kept)
+        assert method_title({"name": "ssn", **settings}) == "SSN + GCM"
