@@ -119,8 +119,7 @@ class Config(BaseModel):
     similarity: Similarity = Field("tiou", description="of proposals: tiou or center (Table 8)")
     length_input: bool = Field(False, description="departure: the weights of Eq. 9 depend on a proposal's length")
     negative_seeds: Literal["lengths", "between", "proposals"] = Field(
-        "proposals",
-        description="negative seeds: drawn evenly from proposals; departures: from octaves of length, or between",
+        "proposals", description="drawn evenly from proposals; departures: from octaves of length, or between"
     )
     seeds: int = Field(50, ge=2, description="M0, seeds of the sampled neighbourhoods of a window")
     balanced: bool = Field(False, description="departure: positive seeds are drawn evenly from instances")
@@ -423,9 +422,8 @@ class SegTAD(nn.Module):
         counts = positive.sum(1), negative.sum(1)
         half = config.seeds // 2
         take = torch.minimum(counts[0], (config.seeds - counts[1]).clamp(min=half))
-        even = torch.ones_like(weight)
-        if config.negative_seeds != "proposals":
-            even = even / grid.lengths ** (1.0 if config.negative_seeds == "lengths" else 0.5)
+        power = {"proposals": 0.0, "between": 0.5, "lengths": 1.0}[config.negative_seeds]
+        even = torch.ones_like(weight) / grid.lengths**power
         seeds = torch.cat((_draw(weight, positive, take), _draw(even, negative, config.seeds - take)))
         nodes, counted = grid.neighbourhoods(seeds, present, config.proposal_neighbours, config.similarity)
         return nodes[counted]
