@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from proposal_worlds import check_resuming
 from untrimmed.data.batch import Batch, Sample, Targets, collate
 from untrimmed.errors import InputError
 from untrimmed.losses import total
@@ -23,9 +22,6 @@ from untrimmed.methods.plugins.context import Apart, MakeContext
 from untrimmed.methods.protocol import Method, Raw
 from untrimmed.segments import tiou_scalar
 from untrimmed.timemap import Piece, TimeMap
-from untrimmed.training.loop import Training
-from untrimmed.training.optim import GradientStep
-from untrimmed.training.settings import OptimSettings, TrainSettings
 
 CHANNELS, CLASSES = 5, 3
 SMALL = {"base_channels": 6, "base_layers": 1, "base_kernel": 5, "channels": 8, "loss_unit": 16.0}
@@ -704,42 +700,9 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert all(torch.equal(left, right) for left, right in zip(gradient(), gradient(), strict=True))
 
 
-class Feed:
-    def steps(self, epoch: int) -> int:
-        return 3
-
-    def batches(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        for step in range(first_step, 3):
-            yield [collate([sample(16, 10 * epoch + step, [(2.0, 7.0, 1)]), sample(9, 99 - step, [])])]
-
-
-def stop_after(count: int) -> SimpleNamespace:
-    """Callbacks that end the training in its ``count``-th step, as a kill would."""
-    left = iter(range(count - 1))
-
-    def step(*_: object) -> None:
-        if next(left, None) is None:
-            raise KeyError("killed")
-
-    return SimpleNamespace(step=step, epoch=lambda *_: None)
-
-
 def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
     """Drawn negatives too."""
-    settings = TrainSettings(epochs=3, ema=0.9, checkpoint_minutes=0.0, optim=OptimSettings(lr=0.01))
-
-    def train(out: Path, callbacks: Any = None, resume: bool = False) -> DSSAD:
-        network = model(4, context=Beside)
-        step, device = GradientStep(network, settings), torch.device("cpu")
-        Training(network, step, Feed(), settings, out, device=device, callbacks=callbacks).fit(resume=resume)
-        return network
-
-    whole = train(tmp_path / "whole")
-    with pytest.raises(KeyError):
-        train(tmp_path / "cut", callbacks=stop_after(5))
-    resumed = train(tmp_path / "cut", resume=True)
-    for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(left, right)
+    check_resuming(tmp_path, lambda: model(4, context=Beside), (5,))
 
 
 @torch.no_grad()

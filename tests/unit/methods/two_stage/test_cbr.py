@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from proposal_worlds import CHANNELS, CLASSES, Rows, rows_of, sample
+from proposal_worlds import CHANNELS, CLASSES, Rows, check_resuming, rows_of, sample
 from untrimmed.data.batch import Batch, Proposals, Sample, collate
 from untrimmed.errors import InputError
 from untrimmed.losses import total
+from untrimmed.methods.plugins.gcm import GCM
+from untrimmed.methods.plugins.gcm import Config as GraphConfig
 from untrimmed.methods.protocol import needs_proposals
 from untrimmed.methods.two_stage.cbr import CBR, Config, Stage, sliding, unit_features
 from untrimmed.segments import tiou_scalar
@@ -341,3 +345,12 @@ def test_no_proposals_and_mistakes() -> None:
 def test_parameters_at_the_sizes_of_the_paper() -> None:
     network = CBR(Config(proposals="given"), 4096, 20)
     assert sum(each.numel() for each in network.parameters()) == (12288 + 1) * 1000 + 1001 * (21 + 2 * 20)
+
+
+def test_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """What is drawn for the loss and by GCM too."""
+
+    def make() -> CBR:
+        return made(config(dropout=0.3, looks=2), partial(GCM, GraphConfig(hidden=4)))
+
+    check_resuming(tmp_path, make, (2, 7))
