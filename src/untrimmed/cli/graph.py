@@ -79,10 +79,16 @@ def graph(
         )
     count = 0
     for name in ids:
-        if isinstance(known, Mapping):
-            drawn = [_of_proposal(detector, store, annotations.videos[name], features or data.features, at, most)]
-        else:
-            drawn = _pictures(detector, store, annotations.videos[name])
+        try:
+            if isinstance(known, Mapping):
+                drawn = [_of_proposal(detector, store, annotations.videos[name], features or data.features, at, most)]
+            else:
+                drawn = _pictures(detector, store, annotations.videos[name])
+        except InputError as error:
+            if len(ids) == 1:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+            continue
         for picture in drawn:
             out.mkdir(parents=True, exist_ok=True)
             write_text(out / f"{file_stem(name)}-{picture.name}.svg", picture.file)

@@ -73,6 +73,9 @@ class Method(Protocol):
     batches then have ``Batch.proposals``, in training and in detection, and its recipe must name their source. Where
     its settings decide, it is a static method of the class, ``needs_proposals(settings) -> bool``, and of the instance
     a bool.
+
+    Where two networks of the method do not speak of the same segments, ``averageable = False`` says so: their raws are
+    then never averaged (:mod:`untrimmed.pipeline.streams`).
     """
 
     def __call__(self, batch: Batch) -> Raw:

@@ -78,6 +78,8 @@ def open_detector(model: Path, device: str = "auto", wishes: Wishes | None = Non
         detector = detector.along(_opened(wishes.second, device), wishes.weights, wishes.second_features)
     elif wishes.second_features is not None:
         raise InputError(f"{wishes.second_features}: features for a second stream, but no model of one (--with RUN)")
+    elif wishes.weights != Wishes.weights:
+        raise InputError("weights of two streams, but no model of a second one (--with RUN)")
     return detector if wishes.proposals is None else with_file(detector, wishes.proposals)
 
 
@@ -97,7 +99,9 @@ def detect_one(detector: Detector, video_id: str, path: Path) -> Detected:
         notes: list[str] = []
         ready = detector.ready_for(path, features, [video_id])
         ((_, found),) = ready.stream(features, [video_id], note=notes.append)
-        problems = (*problems_of(features).get(video_id, ()), *notes)
+        second = ready.second.features if ready.second is not None else None
+        theirs = problems_of(second).get(video_id, ()) if second is not None and second is not features else ()
+        problems = (*dict.fromkeys((*problems_of(features).get(video_id, ()), *theirs)), *notes)
         return Detected(found, features.duration(video_id), None, problems)
     except Exception as error:
         return Detected(None, None, reason_of(error, f"{path}: " if path.is_file() else f"{path} ({video_id}): "))

@@ -244,8 +244,8 @@ class Detector(TrainedModel):
             found = second.detector.features_of(second.folder)
         elif isinstance(source, str | Path) and is_video(Path(source)):
             found = second.detector.features_of(source, ids[0] if len(ids) == 1 else None)
-        elif second.detector.misfit(own) is None:
-            found = own
+        elif own.backbone and second.detector.backbone and second.detector.misfit(own) is None:
+            found = own  # both are known to be of one backbone: two models of one stream
         else:
             raise InputError(
                 f"{'the features' if isinstance(source, np.ndarray) else source}: no video, so the second stream needs "

@@ -5,6 +5,7 @@ What Fig. 3 of GCM's paper shows, for any proposal of a run whose method has ``c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from untrimmed.formats.features import Features
 from untrimmed.layers.segment_graph import KINDS
 from untrimmed.methods.plugins.context import Known
 from untrimmed.methods.plugins.gcm import GCM
-from untrimmed.methods.protocol import StepDetections
+from untrimmed.methods.protocol import Raw, StepDetections
 from untrimmed.pipeline.detector import Detector
 from untrimmed.pipeline.windowed import WindowedNetwork
 from untrimmed.report.lenders import Lender, Lending
+
+_CENTRE = 1e-4
+"""Steps within which centres are the same."""
 
 
 @torch.no_grad()
@@ -42,16 +46,17 @@ def lending(
     """
     method: Any = detector.method.eval()
     name = detector.recipe.method["name"]
-    if not hasattr(method, "known") or not detector.recipe.method.get("context"):
+    if not hasattr(method, "known"):
+        raise InputError(f"method {name} judges no proposals, so there is no graph of them")
+    if not detector.recipe.method.get("context"):
         raise InputError(f"method {name} has no graph of proposals; train it with method.context={{name: gcm}}")
     ready = detector.ready_for(source, features, [video_id])
-    best: tuple[float, Batch, Known, StepDetections, int] | None = None
+    best: tuple[float, Batch, Known, Raw, int] | None = None
     for batch in WindowedNetwork(ready, features, [video_id], ready.to_judge(features, [video_id])).windows():
-        known: Known = method.known(batch)
-        [found] = method.decode(ready.raw(batch), batch)
-        chosen = _of_time(batch, known, at) if at is not None else _of_surest(known, found)
+        known, raw = method.known(batch), ready.raw(batch)
+        chosen = _of_surest(method, batch, known, raw) if at is None else _of_time(batch, known, at)
         if chosen is not None and (best is None or chosen[0] > best[0]):
-            best = (chosen[0], batch, known, found, chosen[1])
+            best = (chosen[0], batch, known, raw, chosen[1])
     if best is None:
         where = "" if at is None else f" that covers {at:g} s"
         raise InputError(f"video '{video_id}': no proposal{where}; `--at` names the time of one")
@@ -59,28 +64,38 @@ def lending(
 
 
 def _of_time(batch: Batch, known: Known, at: float) -> tuple[float, int] | None:
-    """The best-scored proposal that covers a time, with its score: the first, as the best come first."""
-    spans, _ = _seconds(batch, known.segments[0])
+    """The best-scored proposal that covers a time, with its score; the first of several as good."""
+    spans = _seconds(batch, known.segments[0])
     covers = torch.from_numpy((spans[:, 0] <= at) & (at <= spans[:, 1])).to(known.mask.device) & known.mask[0]
-    rows = covers.nonzero()[:, 0].tolist()
-    if not rows:
+    if not covers.any():
         return None
-    scores = batch.proposals.scores[0] if batch.proposals is not None else -torch.arange(known.mask.shape[1])
-    row = max(rows, key=lambda each: float(scores[each]))
-    return float(scores[row]), row
+    row = int(known.scores[0].masked_fill(~covers, -torch.inf).argmax())
+    return float(known.scores[0, row]), row
 
 
-def _of_surest(known: Known, found: StepDetections) -> tuple[float, int] | None:
-    """The proposal that the surest detection came of: a detection keeps the centre of its proposal."""
+def _of_surest(method: Any, batch: Batch, known: Known, raw: Raw) -> tuple[float, int] | None:
+    """The proposal that the surest detection came of, with its score. A detection keeps the centre of its proposal; of
+    several proposals with that centre it is the one that gives such a detection by itself."""
+    [found] = method.decode(raw, batch)
     if not len(found.scores):
         return None
-    distance = (known.segments[0].mean(-1) - found.centers[0]).abs().masked_fill(~known.mask[0], torch.inf)
-    return float(found.scores[0]), int(distance.argmin())
+    near = ((known.segments[0].mean(-1) - found.centers[0]).abs() < _CENTRE) & known.mask[0]
+    scores = {row: _alone(method, batch, raw, row).scores[:1].tolist() for row in near.nonzero()[:, 0].tolist()}
+    row = max(scores, key=lambda each: scores[each] or [-1.0])
+    return float(found.scores[0]), row
 
 
-def _told(
-    detector: Detector, video_id: str, batch: Batch, known: Known, found: StepDetections, row: int, most: int
-) -> Lending:
+def _alone(method: Any, batch: Batch, raw: Raw, row: int) -> StepDetections:
+    """The detections that come of one proposal."""
+    only = torch.zeros_like(raw["there"] if batch.proposals is None else batch.proposals.mask)
+    only[0, row] = True
+    if batch.proposals is not None:
+        batch = replace(batch, proposals=replace(batch.proposals, mask=only))
+    found: list[StepDetections] = method.decode({**raw, "there": only} if "there" in raw else raw, batch)
+    return found[0]
+
+
+def _told(detector: Detector, video_id: str, batch: Batch, known: Known, raw: Raw, row: int, most: int) -> Lending:
     context = known.context
     graph = context.edges(known.features, known.segments, known.mask)
     if not isinstance(context, GCM) or graph is None:
@@ -89,7 +104,7 @@ def _told(
     begin, end = edges.offsets[row : row + 2].tolist()
     weights = context.weights(known.features, edges)[begin:end]
     order = weights.argsort(descending=True, stable=True)[:most]
-    spans, _ = _seconds(batch, known.segments[0])
+    spans = _seconds(batch, known.segments[0])
     kinds = edges.kinds[begin:end]
     lenders = tuple(
         Lender(
@@ -101,27 +116,23 @@ def _told(
     )
     counts = {kind: int(((kinds & bit) > 0).sum()) for kind, bit in KINDS.items()}
     proposal = (float(spans[row, 0]), float(spans[row, 1]))
-    return Lending(video_id, *proposal, _best(detector, batch, known, found, row), lenders, counts, end - begin)
+    return Lending(video_id, *proposal, _best(detector, batch, raw, row), lenders, counts, end - begin)
 
 
-def _best(
-    detector: Detector, batch: Batch, known: Known, found: StepDetections, row: int
-) -> tuple[float, float, str, float] | None:
-    """The surest detection that came of a proposal."""
-    mine = ((found.centers - known.segments[0, row].mean()).abs() < 1e-4).nonzero()[:, 0].tolist()
-    if not mine:
+def _best(detector: Detector, batch: Batch, raw: Raw, row: int) -> tuple[float, float, str, float] | None:
+    """The surest detection that comes of a proposal."""
+    found = _alone(detector.method, batch, raw, row)
+    if not len(found.scores):
         return None
-    first = mine[0]
     spans, _ = batch.maps[0].segments_to_seconds(
-        found.segments[first : first + 1].cpu().double().numpy(),
-        found.centers[first : first + 1].cpu().double().numpy(),
+        found.segments[:1].cpu().double().numpy(), found.centers[:1].cpu().double().numpy()
     )
-    label = int(found.labels[first])
+    label = int(found.labels[0])
     named = detector.classes[label] if label >= 0 else ""
-    return float(spans[0, 0]), float(spans[0, 1]), named, float(found.scores[first])
+    return float(spans[0, 0]), float(spans[0, 1]), named, float(found.scores[0])
 
 
 def _seconds(batch: Batch, segments: torch.Tensor) -> Any:
     """Segments (N, 2) of the one window of a batch, in seconds."""
     centers = segments.mean(-1).cpu().double().numpy()
-    return batch.maps[0].segments_to_seconds(segments.cpu().double().numpy(), centers)
+    return batch.maps[0].segments_to_seconds(segments.cpu().double().numpy(), centers)[0]

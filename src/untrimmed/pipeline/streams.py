@@ -69,21 +69,21 @@ def mean_raw(raws: Sequence[Raw], weights: Sequence[float], method: str) -> Raw:
             )
     for name, value in first.items():
         theirs = [other[name].to(value.device) for other in others]
+        if not value.is_floating_point():
+            if not all(torch.equal(value, each) for each in theirs):
+                raise InputError(
+                    f"two models of method {method} cannot be averaged: each chooses for itself what it scores ({name})"
+                )
+            mixed[name] = value
+            continue
         for each in theirs:
             if each.shape != value.shape:
                 raise InputError(
                     f"the two models cannot be averaged: {name} is {tuple(value.shape)} in one and {tuple(each.shape)} "
-                    "in the other; train both by one config"
+                    "in the other; expected models of one config, with features of as many channels if it keeps these"
                 )
-        if value.is_floating_point():
-            shares = zip((value, *theirs), weights, strict=True)
-            mixed[name] = torch.stack([each * (weight / total) for each, weight in shares]).sum(0)
-        elif all(torch.equal(value, each) for each in theirs):
-            mixed[name] = value
-        else:
-            raise InputError(
-                f"two models of method {method} cannot be averaged: each chooses for itself what it scores ({name})"
-            )
+        shares = zip((value, *theirs), weights, strict=True)
+        mixed[name] = torch.stack([each * (weight / total) for each, weight in shares]).sum(0)
     return mixed
 
 
@@ -96,12 +96,17 @@ def check_alike(first: TrainedModel, second: TrainedModel, weights: tuple[float,
         weights: of both in the average.
 
     Raises:
-        InputError: if the methods, classes or windows differ, or a weight is not above 0.
+        InputError: if the methods, their settings, classes or windows differ; if what the method says cannot be
+            averaged; if a weight is not above 0.
     """
     if not all(0 < weight < float("inf") for weight in weights):
         raise InputError(f"weights of two streams are {weights[0]:g} and {weights[1]:g}, expected both above 0")
+    name = first.recipe.method["name"]
+    if not getattr(first.method, "averageable", True):
+        raise InputError(f"two models of method {name} cannot be averaged: each chooses for itself what it scores")
     for what, ours, theirs in (
-        ("method", first.recipe.method["name"], second.recipe.method["name"]),
+        ("method", name, second.recipe.method["name"]),
+        ("settings of the method", dict(first.recipe.method), dict(second.recipe.method)),
         ("classes", list(first.classes), list(second.classes)),
         ("windows", first.recipe.windows, second.recipe.windows),
     ):

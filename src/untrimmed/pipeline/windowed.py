@@ -7,7 +7,7 @@ features and the candidates that post-processing looks at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -124,10 +124,12 @@ class WindowedNetwork:
             left[video_id] = len(windows)
             own = None if self.proposals is None else self.proposals.of_video(video_id, video.duration)
             for window in windows:
-                yield [
+                first, *others = (
                     load_window(window, each.features, standardise=each.model.standardise, proposals=own)
                     for each in streams
-                ]
+                )
+                # Which proposals a window has depends on how far features reach: all streams judge those of the first.
+                yield [first, *(replace(each, proposals=first.proposals) for each in others)]
 
     def _raw(self, batches: Streams) -> Raw:
         """What the streams say of a batch together."""

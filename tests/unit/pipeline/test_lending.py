@@ -29,7 +29,7 @@ from untrimmed.types import Annotations, Detections, Instances, Video
 
 GRID = SnippetGrid(10, 5, 5)
 CLASSES = ("jump", "wave")
-SPANS = [(2.0, 10.0), (2.5, 10.0), (12.0, 15.0), (40.0, 48.0), (20.0, 21.0), (1.0, 30.0), (30.0, 33.0)]
+SPANS = [(2.0, 10.0), (4.0, 8.0), (2.5, 10.0), (12.0, 15.0), (40.0, 48.0), (20.0, 21.0), (1.0, 30.0), (30.0, 33.0)]
 SSN = {"name": "ssn", "dropout": 0.0, "context": {"name": "gcm", "hidden": 8, "semantic": 3}}
 CBR = {"name": "cbr", "proposals": "given", "hidden": 8, "context": {"name": "gcm", "hidden": 8}}
 
@@ -78,8 +78,8 @@ def by_loop(row: int, semantic: int) -> dict[tuple[float, float], tuple[set[str]
     return found
 
 
-@pytest.mark.parametrize(("at", "row"), [(9.0, 0), (13.0, 5), (45.0, 3), (14.9, 2)])
-def test_lenders_are_those_of_the_rules(tmp_path: Path, at: float, row: int) -> None:
+@pytest.mark.parametrize("at", [9.0, 13.0, 45.0, 14.9])
+def test_lenders_are_those_of_the_rules(tmp_path: Path, at: float) -> None:
     covering = [number for number, (start, end) in enumerate(SPANS) if start <= at <= end]
     row = covering[0]  # the best score
     features = ArrayFeatures({"v": rows()}, GRID)

@@ -12,6 +12,7 @@ import torch
 
 from untrimmed.data.batch import collate
 from untrimmed.data.load_window import load_window
+from untrimmed.data.proposals import ProposalSet, VideoProposals
 from untrimmed.errors import InputError
 from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.formats.features import ArrayFeatures, FeatureStore
@@ -36,6 +37,7 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tag": ({"kind": "whole"}, {"hidden": 8, "window_lengths": [2, 4, 8]}),
     "bmn": (SLIDING, {"channels": 8, "base_channels": 8, "matching_channels": 8, "map_channels": 8, "bins": 4}),
     "bsn": (SLIDING, {"channels": 8, "hidden": 8}),
+    "ssn": ({"kind": "whole"}, {"dropout": 0.0}),
 }
 
 
@@ -66,7 +68,7 @@ def rows_of(found: Any) -> list[tuple[float, ...]]:
     return sorted(zip(found.segments[:, 0], found.segments[:, 1], found.scores, found.labels, strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"bsn"}))
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"bsn", "ssn"}))
 def test_candidates_are_those_of_the_mean_of_what_both_networks_say(name: str, tmp_path: Path) -> None:
     ours, theirs, own, other = stream(name, 6, 0), stream(name, 10, 1), features_of(6), features_of(10, length=88)
     both = ours.along(theirs, (2.0, 3.0), folder_of(other, tmp_path / "flow"))
@@ -95,18 +97,45 @@ def test_candidates_are_those_of_the_mean_of_what_both_networks_say(name: str, t
     assert len(alone) != len(expected) or not np.allclose(alone, sorted(expected), atol=1e-4)
 
 
-def test_a_stream_beside_itself_changes_nothing_but_the_last_digit() -> None:
+def test_a_stream_beside_itself_changes_nothing_but_the_last_digit(tmp_path: Path) -> None:
     ours, own = stream("vsgn", 6, 0), features_of(6)
-    ready = ours.along(stream("vsgn", 6, 0), (1.0, 4.0)).ready_for(np.empty(0), own, ["v"])
+    folder = folder_of(own, tmp_path / "same")
+    ready = ours.along(stream("vsgn", 6, 0), (1.0, 4.0), folder).ready_for(np.empty(0), own, ["v"])
     [(_, alone)], [(_, both)] = ours.candidates(own, ["v"]), ready.candidates(own, ["v"])
     np.testing.assert_allclose(rows_of(both), rows_of(alone), rtol=1e-5, atol=1e-5)
 
 
 def test_a_method_that_chooses_what_it_scores_is_refused() -> None:
+    with pytest.raises(InputError, match="two models of method bsn cannot be averaged: each chooses for itself"):
+        stream("bsn", 6, 0).along(stream("bsn", 6, 1))
+
+
+def test_one_folder_is_for_both_only_if_both_are_known_to_be_of_its_backbone() -> None:
+    """Features of two streams may have as many channels."""
     own = features_of(6)
-    ready = stream("bsn", 6, 0).along(stream("bsn", 6, 1)).ready_for(np.empty(0), own, ["v"])
-    with pytest.raises(InputError, match=r"cannot be averaged: (each chooses|pairs is)"):
-        list(ready.candidates(own, ["v"]))
+    with pytest.raises(InputError, match="the second stream needs features of its own"):
+        stream("vsgn", 6, 0).along(stream("vsgn", 6, 1)).ready_for(np.empty(0), own, ["v"])
+    known, spec = replace(own, backbone={"name": "i3d"}), {"name": "i3d"}
+    first, second = (replace(stream("vsgn", 6, seed), backbone=spec) for seed in (0, 1))
+    assert first.along(second).ready_for(np.empty(0), known, ["v"]).second is not None
+    flow = replace(second, backbone={"name": "i3d", "stream": "flow"})
+    with pytest.raises(InputError, match="the second stream needs features of its own"):
+        first.along(flow).ready_for(np.empty(0), known, ["v"])
+
+
+def test_both_streams_judge_the_same_proposals_where_one_has_a_snippet_less(tmp_path: Path) -> None:
+    """Whether a window has a proposal depends on how far features reach."""
+    own, other = features_of(6, 100), features_of(10, 99)
+    spans = np.array([[4.0, 8.0], [39.45, 40.0], [12.0, 16.0]])
+    proposals = ProposalSet({"v": VideoProposals(spans, np.array([0.9, 0.8, 0.7]))}, "made up")
+    ours, theirs = (stream("ssn", channels, channels).judging(proposals) for channels in (6, 10))
+    both = ours.along(theirs, folder=folder_of(other, tmp_path / "flow")).ready_for(np.empty(0), own, ["v"])
+    [(_, found)] = both.candidates(own, ["v"])
+    assert len(found.scores) in (2 * len(CLASSES), 3 * len(CLASSES))
+    twice = stream("ssn", 6, 6).judging(proposals).along(stream("ssn", 6, 6), folder=folder_of(own, tmp_path / "rgb"))
+    [(_, same)] = twice.ready_for(np.empty(0), own, ["v"]).candidates(own, ["v"])
+    [(_, alone)] = ours.candidates(own, ["v"])
+    np.testing.assert_allclose(rows_of(same), rows_of(alone), rtol=1e-5, atol=1e-5)
 
 
 def test_a_mean_by_hand() -> None:
@@ -129,6 +158,10 @@ def test_streams_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     ours, own = stream("vsgn", 6, 0), features_of(6)
     with pytest.raises(InputError, match="differ in method: vsgn in the first, segtad in the second"):
         ours.along(stream("segtad", 6, 0))
+    other = stream("vsgn", 6, 0)
+    wider = other.recipe.model_copy(update={"method": {**other.recipe.method, "neighbours": 3}})
+    with pytest.raises(InputError, match="differ in settings of the method"):
+        ours.along(replace(other, recipe=wider))
     with pytest.raises(InputError, match="differ in classes"):
         ours.along(replace(stream("vsgn", 6, 0), classes=("wave", "jump")))
     with pytest.raises(InputError, match="weights of two streams are 0 and 1, expected both above 0"):
@@ -158,4 +191,6 @@ def test_models_are_opened_together_and_results_know_what_both_were_trained_on(t
     assert FeatureStore.open(flow).channels == 9
     with pytest.raises(InputError, match="features for a second stream, but no model of one"):
         open_detector(tmp_path / "rgb.safetensors", "cpu", Wishes(second_features=flow))
+    with pytest.raises(InputError, match="weights of two streams, but no model of a second one"):
+        open_detector(tmp_path / "rgb.safetensors", "cpu", Wishes(weights=(2.0, 3.0)))
     assert wishes.resolved().second == (tmp_path / "flow.safetensors").resolve()

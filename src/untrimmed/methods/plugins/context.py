@@ -80,12 +80,14 @@ class Known(NamedTuple):
         features: (B, N, C) of segments.
         segments: (B, N, 2) in steps.
         mask: (B, N) bool, which of them there are.
+        scores: (B, N), what their source thinks of them.
     """
 
     context: Context
     features: Tensor
     segments: Tensor
     mask: Tensor
+    scores: Tensor
 
 
 MakeContext = Callable[[int], Context]

@@ -89,6 +89,8 @@ class BSN(nn.Module):
         classes: number of labels; not used.
     """
 
+    averageable = False
+
     def __init__(self, config: Config, channels: int, classes: int) -> None:
         super().__init__()
         self.config = config

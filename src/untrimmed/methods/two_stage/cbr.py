@@ -24,7 +24,7 @@ proposal stage), and how it is settled
   comment of the released code has it); what that code saves is the last one (``last``). The probability is a softmax
   with background, which is then left out; ``softmax: actions`` is the released way, in which nothing is background.
   What the proposal stage thinks, or another source, counts if ``proposal_score`` is set.
-- Positives overlap an instance by more than 0.5 tIoU, as released. What stays below ``background`` of all is
+- Positives overlap an instance by 0.5 tIoU or more (released: by more). What stays below ``background`` of all is
   background, which the released code lists in a file; between them lies nothing to learn from. Of both kinds some are
   drawn in every window (``drawn_positive``, ``drawn_background``): the released code draws them from all videos at
   once, where segments would not know each other.
@@ -82,7 +82,7 @@ class Config(BaseModel):
     hidden: int = Field(1000, ge=1, description="width of a stage")
     dropout: float = Field(0.5, ge=0, lt=1, description="behind the hidden layer")
     looks: int = Field(3, ge=1, description="of a stage at a segment, each at where the one before moved it to")
-    positive: float = Field(0.5, gt=0, lt=1, description="tIoU above which a segment shows an instance")
+    positive: float = Field(0.5, gt=0, lt=1, description="tIoU from which on a segment shows an instance")
     background: float = Field(0.3, gt=0, lt=1, description="tIoU below which it is background")
     drawn_positive: int = Field(32, ge=1, description="positives of a window in a step of training")
     drawn_background: int = Field(16, ge=1, description="background likewise")
@@ -215,6 +215,7 @@ class CBR(nn.Module):
         if config.encoded is not None:
             self.encoder = StepEncoder(channels, config.encoded, config.kernel)
             channels = config.encoded
+        self.averageable = config.proposals == "given"  # else each has proposals of its own
         self.proposing = None if config.proposals == "given" else Stage(config, channels, 1)
         self.detecting = Stage(config, channels, classes, context)
 
@@ -252,7 +253,8 @@ class CBR(nn.Module):
         batch = self._encoded(batch)
         segments = self._begin(batch)
         segments = segments if self.proposing is None else self._proposed(batch, segments)
-        return Known(self.detecting.context, self.detecting.features(batch, segments), segments.spans, segments.mask)
+        features = self.detecting.features(batch, segments)
+        return Known(self.detecting.context, features, segments.spans, segments.mask, segments.scores)
 
     def _encoded(self, batch: Batch) -> Batch:
         if self.encoder is None:

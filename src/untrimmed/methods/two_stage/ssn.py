@@ -1,5 +1,5 @@
 """SSN: structured segment networks (Zhao, Xiong, Wang, Wu, Tang and Lin, ICCV 2017), as the host of GCM has them (Zeng,
-Huang, Gan, Tan, Rong, Zhao and Huang: Graph Convolutional Module for Temporal Action Localization in Videos, 2021,
+Huang, Tan, Rong, Zhao, Huang and Gan: Graph Convolutional Module for Temporal Action Localization in Videos, 2021,
 sections 3.4 and 3.6). Judges proposals, each by features of its own and of its surroundings::
 
     proposals --+-- x: features of the proposal ------- context 1 -- action, K + 1                        Eq. 9
@@ -250,7 +250,8 @@ class SSN(nn.Module):
         proposals = _proposals_of(batch)
         nodes = self._nodes(proposals.segments, proposals.mask, batch)
         own, _ = self._pooled(self._encoded(batch), batch.mask, nodes)
-        return Known(self.context, own, nodes.segments, nodes.mask)  # type: ignore[arg-type]
+        scores = proposals.scores if proposals.mask.shape[1] else torch.zeros_like(own[..., 0])
+        return Known(self.context, own, nodes.segments, nodes.mask, scores)  # type: ignore[arg-type]
 
     def _encoded(self, batch: Batch) -> Tensor:
         """The features that are pooled."""
