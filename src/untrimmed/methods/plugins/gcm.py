@@ -8,7 +8,7 @@ the mean of what its neighbours say, weighted by how alike they are, adds itself
     Y    = X + x                                                                        Eq. 2
 
 :class:`GCM` fits every host that takes a :mod:`untrimmed.methods.plugins.context`, and any other code:
-``GCM(channels=1024)(features, segments)``. All windows of a batch are done at once; in evaluation nothing of the size of
+``GCM(channels=1024)(features, segments)``. All windows of a batch are done at once; in evaluation nothing as large as
 edges times channels is built, and matrices are applied where there are fewer channels, as products may change places.
 
 In training a segment hears ``sampled`` neighbours drawn anew in each layer (Eq. 18). They are drawn from the top: those
