@@ -106,17 +106,14 @@ def _told(detector: Detector, video_id: str, batch: Batch, known: Known, raw: Ra
     order = weights.argsort(descending=True, stable=True)[:most]
     spans = _seconds(batch, known.segments[0])
     kinds = edges.kinds[begin:end]
-    lenders = tuple(
-        Lender(
-            *map(float, spans[int(edges.neighbours[begin + place])]),
-            tuple(kind for kind, bit in KINDS.items() if int(kinds[place]) & bit),
-            float(weights[place]),
-        )
-        for place in order.tolist()
-    )
-    counts = {kind: int(((kinds & bit) > 0).sum()) for kind, bit in KINDS.items()}
+    lenders = []
+    for place in order.tolist():
+        start, stop = map(float, spans[int(edges.neighbours[begin + place])])
+        chosen = tuple(kind for kind, bit in KINDS.items() if int(kinds[place]) & bit)
+        lenders.append(Lender(start, stop, chosen, float(weights[place])))
+    counts = {str(kind): int(((kinds & bit) > 0).sum()) for kind, bit in KINDS.items()}
     proposal = (float(spans[row, 0]), float(spans[row, 1]))
-    return Lending(video_id, *proposal, _best(detector, batch, raw, row), lenders, counts, end - begin)
+    return Lending(video_id, *proposal, _best(detector, batch, raw, row), tuple(lenders), counts, end - begin)
 
 
 def _best(detector: Detector, batch: Batch, raw: Raw, row: int) -> tuple[float, float, str, float] | None:
