@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from untrimmed.pipeline.detect import Detected
+    from untrimmed.pipeline.detector import Detector
 
 
 def detect(
@@ -25,37 +26,21 @@ def detect(
     out: Annotated[Path, typer.Option(help="Results, ActivityNet-style JSON.")] = Path("results.json"),
     report: Annotated[bool, typer.Option("--report", help="Also a page to watch the detections on.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Also subtitles (WebVTT) for every video.")] = False,
-    report_to: Annotated[
-        Path | None, typer.Option(help="The page, here instead of beside OUT.", show_default=False)
-    ] = None,
-    vtt_to: Annotated[
-        Path | None, typer.Option(help="The subtitles, in this folder instead of one beside OUT.", show_default=False)
-    ] = None,
+    report_to: Annotated[Path | None, typer.Option(help="The page, here instead of beside OUT.")] = None,
+    vtt_to: Annotated[Path | None, typer.Option(help="The subtitles, in this folder, not one beside OUT.")] = None,
     keep: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="The most detections of a video. Default: as the model's config says.", show_default=False
-        ),
+        int | None, typer.Option(min=1, help="The most detections of a video. Default: as the model's config says.")
     ] = None,
     proposals: Annotated[
-        Path | None,
-        typer.Option(help="Proposals to judge, instead of those the model makes itself.", show_default=False),
+        Path | None, typer.Option(help="Proposals to judge, instead of those the model makes itself.")
     ] = None,
     with_: Annotated[
         Path | None,
-        typer.Option(
-            "--with",
-            metavar="MODEL",
-            help="Model of a second stream, such as one of optical flow: the outputs of both are averaged.",
-            show_default=False,
-        ),
+        typer.Option("--with", metavar="MODEL", help="Model of a second stream, such as flow: both are averaged."),
     ] = None,
     weights: Annotated[tuple[float, float], typer.Option(help="Of the two streams in the average.")] = (1.0, 1.0),
     with_features: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Features for the second stream. Default: from the videos.", show_default=False
-        ),
+        Path | None, typer.Option(metavar="DIR", help="Features for the second stream. Default: from the videos.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Score at which page and subtitles start.")] = 0.2,
     embed: Annotated[bool, typer.Option("--embed", help="Put the videos into the page.")] = False,
@@ -90,8 +75,9 @@ def detect(
     wishes = detection.Wishes(keep, proposals, with_, with_features, weights)
     detector = detection.open_detector(model, where, wishes)
     answers: Iterator[tuple[str, Detected]]
-    answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
-    if ray is not None:
+    if ray is None:
+        answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
+    else:
         count = workers or os.cpu_count() or 1
         answers = detect_with_ray(model, files, address=ray, device=device, workers=count, wishes=wishes)
     hidden = not console.is_terminal
@@ -100,11 +86,7 @@ def detect(
     found = _told(done, console)
     detections = detection.in_order(done, list(files), detector)
     typer.echo(f"{len(detections)} detections in {len(found)} videos: {out}")
-    most = detector.recipe.postprocess.keep
-    if full := sum(len(answer.found.scores) == most for answer in found.values()):
-        typer.echo(f"{full} of the videos have {most} detections, the most that are kept of each: --keep N keeps more")
-    if note := detection.training_note(detector, found):
-        typer.echo(note)
+    _note(detector, found)
     if subtitles is not None:
         write_detections(detections.select(detections.scores >= threshold), subtitles, "webvtt")
         typer.echo(f"subtitles: {subtitles}")
@@ -114,6 +96,17 @@ def detect(
         typer.echo(f"page: {page}")
     if len(found) < len(done):
         raise typer.Exit(1)
+
+
+def _note(detector: Detector, found: Mapping[str, Detected]) -> None:
+    """Say which videos have as many detections as are kept, and which the model was trained on."""
+    from untrimmed.pipeline.detect import training_note
+
+    most = detector.recipe.postprocess.keep
+    if full := sum(len(answer.found.scores) == most for answer in found.values()):
+        typer.echo(f"{full} of the videos have {most} detections, the most that are kept of each: --keep N keeps more")
+    if note := training_note(detector, found):
+        typer.echo(note)
 
 
 def _check_targets(out: Path, page: Path | None, subtitles: Path | None, videos: int) -> None:

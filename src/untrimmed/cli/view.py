@@ -62,6 +62,8 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8765,
 ) -> None:
     """Write a page to look at detections, see why they err, and correct the truth: one file, no server needed."""
+    from dataclasses import replace
+
     from untrimmed.formats.io import write_text
     from untrimmed.report.media import link, video_files
     from untrimmed.report.viewer import View, render
@@ -84,6 +86,8 @@ def view(
     durations, notes = _durations(files, annotations)
     facts, sections, odd = _scores(sets, given, part, brief) if part else ([], [], [])
 
+    shown = View(part=part, durations=durations, threshold=threshold, tiou=tiou, protocol=rules, key=key)
+
     def written(sources: dict[str, str]) -> str:
         return render(
             sets,
@@ -93,16 +97,7 @@ def view(
             notes=[*notes, *_without_file(ids, files, sources, video), *odd],
             sections=sections,
             served=serve,
-            view=View(
-                part=part,
-                sources=sources,
-                durations=durations,
-                threshold=threshold,
-                tiou=tiou,
-                protocol=rules,
-                new_subset=new_subset,
-                key=key,
-            ),
+            view=replace(shown, sources=sources, new_subset=new_subset),
         )
 
     if serve:
