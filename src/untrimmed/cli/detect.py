@@ -72,14 +72,14 @@ def detect(
         typer.echo(note, err=True)
     # With Ray only the classes are needed here: the workers compute.
     where = device if ray is None or model.suffix == ".onnx" else "cpu"
-    wishes = detection.Wishes(keep, proposals, with_, with_features, weights)
-    detector = detection.open_detector(model, where, wishes)
+    options = detection.DetectOptions(keep, proposals, with_, with_features, weights)
+    detector = detection.open_detector(model, where, options)
     answers: Iterator[tuple[str, Detected]]
     if ray is None:
         answers = ((video_id, detection.detect_one(detector, video_id, file)) for video_id, file in files.items())
     else:
         count = workers or os.cpu_count() or 1
-        answers = detect_with_ray(model, files, address=ray, device=device, workers=count, wishes=wishes)
+        answers = detect_with_ray(model, files, address=ray, device=device, workers=count, options=options)
     hidden = not console.is_terminal
     shown = track(answers, "detecting", total=len(files), console=console, transient=True, disable=hidden)
     done = detection.keep_writing(shown, list(files), detector, out)

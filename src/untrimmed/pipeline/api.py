@@ -109,7 +109,7 @@ def detect(
     detector = detector.keeping(keep) if keep else detector
     if second is not None:
         folder = None if second_features is None else Path(second_features)
-        detector = detector.along(open_detector(Path(second), str(detector.device)), weights, folder)
+        detector = detector.with_second(open_detector(Path(second), str(detector.device)), weights, folder)
     if isinstance(sources, np.ndarray):
         detections = detector.detect(sources)
     else:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from untrimmed.backbones import Backbone, from_recipe, recipe_of
 from untrimmed.errors import InputError
 from untrimmed.formats.feature_writer import FeatureWriter
-from untrimmed.pipeline.detect import Detected, Wishes, detect_one, open_detector
+from untrimmed.pipeline.detect import Detected, DetectOptions, detect_one, open_detector
 from untrimmed.pipeline.extract_job import Job, Outcome, Progress, attempt, one_thread, reason_of
 
 LOCAL = "local"
@@ -141,11 +141,11 @@ def extract_with_ray(
 class _Detect:
     """Makes what detects in a source."""
 
-    def __init__(self, model: str, wishes: Wishes) -> None:
-        self.model, self.wishes = model, wishes
+    def __init__(self, model: str, options: DetectOptions) -> None:
+        self.model, self.options = model, options
 
     def __call__(self, device: str) -> Answer:
-        detector = open_detector(Path(self.model), device, self.wishes)
+        detector = open_detector(Path(self.model), device, self.options)
         return lambda video_id, path: detect_one(detector, video_id, Path(path))
 
 
@@ -156,7 +156,7 @@ def detect_with_ray(
     address: str = LOCAL,
     workers: int = 1,
     device: str = "auto",
-    wishes: Wishes | None = None,
+    options: DetectOptions | None = None,
 ) -> Iterator[tuple[str, Detected]]:
     """Detections in many sources, video by video as they are ready.
 
@@ -164,13 +164,13 @@ def detect_with_ray(
         model: run folder, model file or ONNX file, at the same path on every machine.
         files: id -> video, ``.npy`` file of features, or folder of features that has it.
         address, workers, device: as in :func:`extract_with_ray`; a model in ONNX computes on the CPU.
-        wishes: beside the model; their paths are the same on every machine.
+        options: beside the model; their paths are the same on every machine.
 
     Raises:
         InputError: if Ray is not installed or not reached, or the cluster has no GPU though one is wanted.
     """
     where = "cpu" if model.suffix == ".onnx" else device
-    make = _Detect(str(model.resolve()), (wishes or Wishes()).resolved())
+    make = _Detect(str(model.resolve()), (options or DetectOptions()).resolved())
     for video_id, answer in answers(files, make, address, workers, device=where):
         yield video_id, Detected(None, None, answer.reason) if isinstance(answer, _GivenUp) else answer
 

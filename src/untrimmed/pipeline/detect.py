@@ -37,8 +37,8 @@ class Detected(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a user wants of a detector beside its model; every path is the same on every machine.
+class DetectOptions:
+    """What a user asks of a detector beside its model; every path is the same on every machine.
 
     Args:
         keep: the most detections of a video; None: as the model's config says.
@@ -54,33 +54,33 @@ class Wishes:
     second_features: Path | None = None
     weights: tuple[float, float] = (1.0, 1.0)
 
-    def resolved(self) -> Wishes:
+    def resolved(self) -> DetectOptions:
         """The same with absolute paths, for processes that run elsewhere."""
         places = {name: getattr(self, name) for name in ("proposals", "second", "second_features")}
         return replace(self, **{name: path and path.resolve() for name, path in places.items()})
 
 
-def open_detector(model: Path, device: str = "auto", wishes: Wishes | None = None) -> Detector:
+def open_detector(model: Path, device: str = "auto", options: DetectOptions | None = None) -> Detector:
     """A detector from what a user names.
 
     Args:
         model: a run folder, a model file, or an ONNX file.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-        wishes: beside the model; None for none.
+        options: beside the model; None for none.
 
     Raises:
         InputError: if it cannot be read, or an ONNX file is to be computed elsewhere than on the CPU.
     """
-    wishes = wishes or Wishes()
+    options = options or DetectOptions()
     detector = _opened(model, device)
-    detector = detector.keeping(wishes.keep) if wishes.keep else detector
-    if wishes.second is not None:
-        detector = detector.along(_opened(wishes.second, device), wishes.weights, wishes.second_features)
-    elif wishes.second_features is not None:
-        raise InputError(f"{wishes.second_features}: features for a second stream, but no model of one (--with RUN)")
-    elif wishes.weights != Wishes.weights:
+    detector = detector.keeping(options.keep) if options.keep else detector
+    if options.second is not None:
+        detector = detector.with_second(_opened(options.second, device), options.weights, options.second_features)
+    elif options.second_features is not None:
+        raise InputError(f"{options.second_features}: features for a second stream, but no model of one (--with RUN)")
+    elif options.weights != DetectOptions.weights:
         raise InputError("weights of two streams, but no model of a second one (--with RUN)")
-    return detector if wishes.proposals is None else with_file(detector, wishes.proposals)
+    return detector if options.proposals is None else with_file(detector, options.proposals)
 
 
 def _opened(model: Path, device: str) -> Detector:

@@ -36,7 +36,7 @@ from untrimmed.video.decode import VideoWarning
 
 
 @dataclass(frozen=True)
-class Second:
+class SecondStream:
     """The second stream of a detector.
 
     Attributes:
@@ -59,11 +59,11 @@ class Detector(TrainedModel):
     Attributes:
         proposals: of the videos to detect in, for a method that judges them, instead of those that the proposal model
             would make.
-        second: another detector whose raw is averaged with this one's, see :meth:`along`.
+        second: another detector whose raw is averaged with this one's, see :meth:`with_second`.
     """
 
     proposals: ProposalSet | None = None
-    second: Second | None = None
+    second: SecondStream | None = None
 
     @property
     def simulated(self) -> bool:
@@ -125,7 +125,7 @@ class Detector(TrainedModel):
             own = self.proposer.features_of(source, video_ids[0] if len(video_ids) == 1 else None)
         return self.judging(self._proposed(own, video_ids))
 
-    def along(
+    def with_second(
         self, second: Detector, weights: tuple[float, float] = (1.0, 1.0), folder: Path | None = None
     ) -> Detector:
         """The same detector in two streams: what both networks say of a window is averaged before it is decoded.
@@ -139,7 +139,7 @@ class Detector(TrainedModel):
             InputError: if they do not fit each other, or a weight is not above 0.
         """
         check_alike(self, second, weights)
-        return replace(self, second=Second(second, weights, folder))
+        return replace(self, second=SecondStream(second, weights, folder))
 
     def judging(self, proposals: ProposalSet) -> Detector:
         """The same detector, which judges these proposals and makes none."""

@@ -18,7 +18,7 @@ from untrimmed.formats.feature_writer import FeatureWriter
 from untrimmed.formats.features import ArrayFeatures, FeatureStore
 from untrimmed.grid import SnippetGrid
 from untrimmed.methods.catalog import make_method
-from untrimmed.pipeline.detect import Wishes, open_detector
+from untrimmed.pipeline.detect import DetectOptions, open_detector
 from untrimmed.pipeline.detector import Detector
 from untrimmed.pipeline.model_file import TRAINED_ON
 from untrimmed.pipeline.recipe import recipe_of
@@ -71,7 +71,7 @@ def rows_of(found: Any) -> list[tuple[float, ...]]:
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - {"bsn", "ssn"}))
 def test_candidates_are_those_of_the_mean_of_what_both_networks_say(name: str, tmp_path: Path) -> None:
     ours, theirs, own, other = stream(name, 6, 0), stream(name, 10, 1), features_of(6), features_of(10, length=88)
-    both = ours.along(theirs, (2.0, 3.0), folder_of(other, tmp_path / "flow"))
+    both = ours.with_second(theirs, (2.0, 3.0), folder_of(other, tmp_path / "flow"))
     ready = both.ready_for(np.empty((0, 6), np.float32), own, ["v"])
     [(_, found)] = ready.candidates(own, ["v"])
     expected = []
@@ -100,27 +100,27 @@ def test_candidates_are_those_of_the_mean_of_what_both_networks_say(name: str, t
 def test_a_stream_beside_itself_changes_nothing_but_the_last_digit(tmp_path: Path) -> None:
     ours, own = stream("vsgn", 6, 0), features_of(6)
     folder = folder_of(own, tmp_path / "same")
-    ready = ours.along(stream("vsgn", 6, 0), (1.0, 4.0), folder).ready_for(np.empty(0), own, ["v"])
+    ready = ours.with_second(stream("vsgn", 6, 0), (1.0, 4.0), folder).ready_for(np.empty(0), own, ["v"])
     [(_, alone)], [(_, both)] = ours.candidates(own, ["v"]), ready.candidates(own, ["v"])
     np.testing.assert_allclose(rows_of(both), rows_of(alone), rtol=1e-5, atol=1e-5)
 
 
 def test_a_method_that_chooses_what_it_scores_is_refused() -> None:
     with pytest.raises(InputError, match="two models of method bsn cannot be averaged: each chooses for itself"):
-        stream("bsn", 6, 0).along(stream("bsn", 6, 1))
+        stream("bsn", 6, 0).with_second(stream("bsn", 6, 1))
 
 
 def test_one_folder_is_for_both_only_if_both_are_known_to_be_of_its_backbone() -> None:
     """Features of two streams may have as many channels."""
     own = features_of(6)
     with pytest.raises(InputError, match="the second stream needs features of its own"):
-        stream("vsgn", 6, 0).along(stream("vsgn", 6, 1)).ready_for(np.empty(0), own, ["v"])
+        stream("vsgn", 6, 0).with_second(stream("vsgn", 6, 1)).ready_for(np.empty(0), own, ["v"])
     known, spec = replace(own, backbone={"name": "i3d"}), {"name": "i3d"}
     first, second = (replace(stream("vsgn", 6, seed), backbone=spec) for seed in (0, 1))
-    assert first.along(second).ready_for(np.empty(0), known, ["v"]).second is not None
+    assert first.with_second(second).ready_for(np.empty(0), known, ["v"]).second is not None
     flow = replace(second, backbone={"name": "i3d", "stream": "flow"})
     with pytest.raises(InputError, match="the second stream needs features of its own"):
-        first.along(flow).ready_for(np.empty(0), known, ["v"])
+        first.with_second(flow).ready_for(np.empty(0), known, ["v"])
 
 
 def test_both_streams_judge_the_same_proposals_where_one_has_a_snippet_less(tmp_path: Path) -> None:
@@ -129,10 +129,12 @@ def test_both_streams_judge_the_same_proposals_where_one_has_a_snippet_less(tmp_
     spans = np.array([[4.0, 8.0], [39.45, 40.0], [12.0, 16.0]])
     proposals = ProposalSet({"v": VideoProposals(spans, np.array([0.9, 0.8, 0.7]))}, "made up")
     ours, theirs = (stream("ssn", channels, channels).judging(proposals) for channels in (6, 10))
-    both = ours.along(theirs, folder=folder_of(other, tmp_path / "flow")).ready_for(np.empty(0), own, ["v"])
+    both = ours.with_second(theirs, folder=folder_of(other, tmp_path / "flow")).ready_for(np.empty(0), own, ["v"])
     [(_, found)] = both.candidates(own, ["v"])
     assert len(found.scores) in (2 * len(CLASSES), 3 * len(CLASSES))
-    twice = stream("ssn", 6, 6).judging(proposals).along(stream("ssn", 6, 6), folder=folder_of(own, tmp_path / "rgb"))
+    twice = (
+        stream("ssn", 6, 6).judging(proposals).with_second(stream("ssn", 6, 6), folder=folder_of(own, tmp_path / "rgb"))
+    )
     [(_, same)] = twice.ready_for(np.empty(0), own, ["v"]).candidates(own, ["v"])
     [(_, alone)] = ours.candidates(own, ["v"])
     np.testing.assert_allclose(rows_of(same), rows_of(alone), rtol=1e-5, atol=1e-5)
@@ -157,23 +159,25 @@ def test_a_mean_by_hand() -> None:
 def test_streams_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     ours, own = stream("vsgn", 6, 0), features_of(6)
     with pytest.raises(InputError, match="differ in method: vsgn in the first, segtad in the second"):
-        ours.along(stream("segtad", 6, 0))
+        ours.with_second(stream("segtad", 6, 0))
     other = stream("vsgn", 6, 0)
     wider = other.recipe.model_copy(update={"method": {**other.recipe.method, "neighbours": 3}})
     with pytest.raises(InputError, match="differ in settings of the method"):
-        ours.along(replace(other, recipe=wider))
+        ours.with_second(replace(other, recipe=wider))
     with pytest.raises(InputError, match="differ in classes"):
-        ours.along(replace(stream("vsgn", 6, 0), classes=("wave", "jump")))
+        ours.with_second(replace(stream("vsgn", 6, 0), classes=("wave", "jump")))
     with pytest.raises(InputError, match="weights of two streams are 0 and 1, expected both above 0"):
-        ours.along(ours, (0.0, 1.0))
+        ours.with_second(ours, (0.0, 1.0))
     with pytest.raises(InputError, match="no video, so the second stream needs features of its own: --with-features"):
-        ours.along(stream("vsgn", 9, 0)).ready_for(np.empty(0), own, ["v"])
+        ours.with_second(stream("vsgn", 9, 0)).ready_for(np.empty(0), own, ["v"])
     slower = folder_of(features_of(9, grid=SnippetGrid(10, 5, 4)), tmp_path / "slower")
-    ready = ours.along(stream("vsgn", 9, 0), folder=slower).ready_for(np.empty(0), own, ["v"])
+    ready = ours.with_second(stream("vsgn", 9, 0), folder=slower).ready_for(np.empty(0), own, ["v"])
     with pytest.raises(InputError, match=r"lie at other times: every 0.4 s in the first, every 0.5 s in the second"):
         list(ready.candidates(own, ["v"]))
     others = ArrayFeatures({"w": np.zeros((90, 9), np.float32)}, GRID)
-    ready = ours.along(stream("vsgn", 9, 0), folder=folder_of(others, tmp_path / "w")).ready_for("x.npy", own, ["v"])
+    ready = ours.with_second(stream("vsgn", 9, 0), folder=folder_of(others, tmp_path / "w")).ready_for(
+        "x.npy", own, ["v"]
+    )
     with pytest.raises(InputError, match="'v': the second stream has no features of it"):
         list(ready.candidates(own, ["v"]))
 
@@ -183,14 +187,14 @@ def test_models_are_opened_together_and_results_know_what_both_were_trained_on(t
         stream("vsgn", channels, 0, ("common", name)).save(tmp_path / f"{name}.safetensors")
     flow = folder_of(features_of(9), tmp_path / "flow")
     folder_of(features_of(6), tmp_path / "rgb")
-    wishes = Wishes(second=tmp_path / "flow.safetensors", second_features=flow, weights=(2.0, 3.0))
-    detector = open_detector(tmp_path / "rgb.safetensors", "cpu", wishes)
+    options = DetectOptions(second=tmp_path / "flow.safetensors", second_features=flow, weights=(2.0, 3.0))
+    detector = open_detector(tmp_path / "rgb.safetensors", "cpu", options)
     found = detector.detect(tmp_path / "rgb")
     assert found.trained_on == ("common", "rgb", "flow")
     assert len(found) > 0
     assert FeatureStore.open(flow).channels == 9
     with pytest.raises(InputError, match="features for a second stream, but no model of one"):
-        open_detector(tmp_path / "rgb.safetensors", "cpu", Wishes(second_features=flow))
+        open_detector(tmp_path / "rgb.safetensors", "cpu", DetectOptions(second_features=flow))
     with pytest.raises(InputError, match="weights of two streams, but no model of a second one"):
-        open_detector(tmp_path / "rgb.safetensors", "cpu", Wishes(weights=(2.0, 3.0)))
-    assert wishes.resolved().second == (tmp_path / "flow.safetensors").resolve()
+        open_detector(tmp_path / "rgb.safetensors", "cpu", DetectOptions(weights=(2.0, 3.0)))
+    assert options.resolved().second == (tmp_path / "flow.safetensors").resolve()
